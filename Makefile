@@ -1,0 +1,52 @@
+# make run · make test · make lint · make bench: each works on a fresh clone and makes .venv itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+RUN := runs/first-light
+BACKENDS := torch tensorflow jax
+# What differs between the backends; everything else is tested once.
+BACKEND_TESTS := tests/layers tests/training tests/test_model.py tests/test_model_training.py
+
+.PHONY: run test test-once lint bench clean $(addprefix test-,$(BACKENDS))
+.DEFAULT_GOAL := run
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[torch,cpu,desktop]'
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp
+	$(PIP) -e '.[torch,tensorflow,jax,hub,cpu,desktop,evaluate,dev]'
+	touch $@
+
+# Minutes on the embedded sentences; a second call finds the bundle and does not train again.
+$(RUN)/bundle/manifest.json: | $(VENV)/run.stamp
+	rm -rf $(RUN)
+	KERAS_BACKEND=torch $(BIN)/python -m keras_transformer.fit --preset tiny --output $(RUN) --max-minutes 5
+	$(BIN)/python export/to_onnx.py $(RUN) --precision fp32,int8
+
+run: $(VENV)/run.stamp $(RUN)/bundle/manifest.json
+	$(BIN)/python examples/first_light.py $(RUN)/bundle
+
+test: test-once $(addprefix test-,$(BACKENDS))
+
+test-once: $(VENV)/dev.stamp
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests $(addprefix --ignore=,$(BACKEND_TESTS))
+
+$(addprefix test-,$(BACKENDS)): test-%: $(VENV)/dev.stamp
+	KERAS_BACKEND=$* $(BIN)/python -m pytest $(BACKEND_TESTS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/translate.py
+
+clean:
+	rm -rf $(VENV) runs/first-light build *.egg-info
