@@ -1,0 +1,37 @@
+"""A Transformer translator in Keras 3: train, export to ONNX, translate offline.
+
+Public names load on first use (PEP 562), so that importing the package imports neither Keras nor
+onnxruntime: the machine that translates has no Keras, the machine that trains needs no onnxruntime.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Config": "config",
+    "ModelConfig": "config",
+    "load_config": "config",
+    "UserError": "errors",
+    "Tokenizer": "text.tokenizer",
+    "train_tokenizer": "text.tokenizer",
+    "Translation": "runtime.translator",
+    "Translator": "runtime.translator",
+    "Transformer": "model",
+    "build_transformer": "model",
+    "LabelSmoothedCrossEntropy": "training.losses",
+    "WarmupInverseSquareRoot": "training.schedule",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
