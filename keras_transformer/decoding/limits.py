@@ -1,0 +1,90 @@
+"""Where an output must end: a length limit relative to the source, and a guard against endless repetition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_transformer.decoding.search import IntArray
+
+LONGEST_UNIT = 24  # tokens; a loop of longer units is left to the length limit
+FEWEST_REPEATS = 6  # "no, no, no", "ha ha ha ha" and a chorus stay; a loop goes on for ever
+FEWEST_LOOP_TOKENS = 12  # a run shorter than this costs nobody anything
+
+
+def length_limits(source_lengths: IntArray | Sequence[int], max_length: int) -> IntArray:
+    """The most output tokens of each row: twice the source and 10 more, and what the model can hold.
+
+    Args:
+        source_lengths: int (B,), source tokens of each row, EOS counted.
+        max_length: Target positions of the model, at least 1.
+
+    Returns:
+        int64 (B,), EOS counted and BOS not, each at least 1 and at most `max_length`.
+    """
+    return np.minimum(2 * np.asarray(source_lengths, dtype=np.int64) + 10, max_length)
+
+
+def tail_repeats(tokens: IntArray, unit: int) -> int:
+    """How often the last `unit` tokens stand one after the other at the end of `tokens` (1 = once)."""
+    length = len(tokens)
+    if unit < 1 or length < unit:
+        return 0
+    differs = np.flatnonzero(tokens[: length - unit] != tokens[unit:])  # i where token i is not token i+unit
+    same = length - unit - (int(differs[-1]) + 1 if len(differs) else 0)
+    return same // unit + 1
+
+
+def most_repeats(tokens: IntArray) -> int:
+    """The longest run of one unit, of any length up to `LONGEST_UNIT`, anywhere in `tokens`."""
+    most = 1 if len(tokens) else 0
+    for unit in range(1, min(LONGEST_UNIT, len(tokens) // 2) + 1):
+        same = tokens[:-unit] == tokens[unit:]
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], same.astype(np.int8), [0]))))
+        if len(edges):
+            most = max(most, int((edges[1::2] - edges[::2]).max()) // unit + 1)
+    return most
+
+
+class LoopGuard:
+    """Finds rows that repeat themselves without end; the `find_loop` of a search.
+
+    A loop is a unit of 1 to 24 tokens that stands at the end of a row at least 6 times, over at least 12
+    tokens, and two times more often than anything repeats in the row's own source: a source that says
+    "ha" twenty times may say it twenty times in the translation. Of a loop the first unit stays.
+
+    Args:
+        sources: B int arrays, the source tokens of each row.
+    """
+
+    def __init__(self, sources: Sequence[IntArray]) -> None:
+        self._allowed = [max(FEWEST_REPEATS, most_repeats(np.asarray(source)) + 2) for source in sources]
+
+    def __call__(self, row: int, tokens: IntArray) -> int | None:
+        """How many of `tokens` (T,) to keep if they end in a loop, else None."""
+        length = len(tokens)
+        if length < FEWEST_LOOP_TOKENS or length % 4:  # looked at every fourth token: that is soon enough
+            return None
+        allowed = self._allowed[row]
+        last = tokens[-1]
+        # A unit u needs the last token to stand u before the end as well.
+        candidates = np.flatnonzero(tokens[-2 : -2 - LONGEST_UNIT : -1] == last) + 1
+        for unit in candidates.tolist():
+            if unit * allowed > length:
+                break
+            repeats = tail_repeats(tokens, unit)
+            if repeats >= allowed and repeats * unit >= FEWEST_LOOP_TOKENS:
+                return length - (repeats - 1) * unit - _partial(tokens, unit, repeats)
+        return None
+
+
+def _partial(tokens: IntArray, unit: int, repeats: int) -> int:
+    """Tokens before the counted run that are already part of a loop: its first, partial unit."""
+    start = len(tokens) - repeats * unit
+    partial = 0
+    while partial < unit and start - partial - 1 >= 0:
+        if tokens[start - partial - 1] != tokens[start - partial - 1 + unit]:
+            break
+        partial += 1
+    return partial

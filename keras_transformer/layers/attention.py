@@ -1,0 +1,159 @@
+"""Multi-head attention (section 3.2)."""
+
+import keras
+from keras import ops
+
+from keras_transformer.layers.arguments import require_count, require_rate
+
+# Finite, so that a row without any allowed key gives a uniform average instead of NaN.
+BLOCKED_SCORE = -1e9
+
+
+@keras.saving.register_keras_serializable("keras_transformer")
+class MultiHeadAttention(keras.layers.Layer):
+    """Scaled dot-product attention in H heads, with a projection before and after.
+
+    Attention(Q, K, V) = softmax(QKᵀ/√K) V in each head; MultiHead = Concat(heads) W^O
+    (Vaswani et al. 2017, sections 3.2.1 and 3.2.2). No biases, as in the paper's equations. Deviation:
+    the projections that read the same input are one matrix (Q|K|V, or K|V in cross-attention), so that
+    a GPU does one product and an export is a copy.
+
+    Args:
+        num_heads: Number of heads H, at least 1; D must be a multiple of it.
+        is_cross: Queries come from `hidden`, keys and values from `encoder_outputs`.
+        is_causal: A query sees keys at its own position and before. Not with `is_cross`.
+        dropout_rate: On the attention weights while training, in [0, 1). Above 0 training leaves the
+            fused kernel.
+
+    Call arguments:
+        hidden: float (B, T, D).
+        encoder_outputs: float (B, S, D), with `is_cross` only.
+        key_padding_mask: bool (B, S), True = may be attended; None = every key. (S = T without `is_cross`.)
+
+    Returns:
+        float (B, T, D), the dtype of `hidden`.
+
+    Raises:
+        ValueError: an argument breaks its rule, or D is no multiple of H.
+    """
+
+    def __init__(self, num_heads, is_cross=False, is_causal=False, dropout_rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        require_count("num_heads", num_heads)
+        require_rate("dropout_rate", dropout_rate)
+        if is_cross and is_causal:
+            raise ValueError(
+                "`is_causal` must be False with `is_cross`, got True. Source keys have no order."
+            )
+        self.num_heads = num_heads
+        self.is_cross = is_cross
+        self.is_causal = is_causal
+        self.dropout_rate = dropout_rate
+        self.dropout = keras.layers.Dropout(dropout_rate, dtype=self.dtype_policy, name="dropout")
+
+    def build(self, hidden_shape):
+        model_dim = hidden_shape[-1]
+        if model_dim % self.num_heads:
+            raise ValueError(
+                f"`num_heads` must divide the width of `hidden` ({model_dim}), got {self.num_heads}. "
+                "Choose a divisor."
+            )
+        if self.is_cross:
+            self.query = self._projection("query", model_dim, model_dim)
+            self.key_value = self._projection("key_value", model_dim, 2 * model_dim)
+        else:
+            self.query_key_value = self._projection("query_key_value", model_dim, 3 * model_dim)
+        self.output_projection = self._projection("output", model_dim, model_dim)
+        self.built = True
+
+    def _projection(self, name, model_dim, units):
+        # Each D x D block gets its own Glorot scale: a fused kernel's fan-out would shrink it.
+        limit = (6.0 / (model_dim + model_dim)) ** 0.5
+        dense = keras.layers.Dense(
+            units,
+            use_bias=False,
+            kernel_initializer=keras.initializers.RandomUniform(-limit, limit),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        dense.build((None, None, model_dim))
+        return dense
+
+    def call(self, hidden, encoder_outputs=None, key_padding_mask=None, training=False):
+        if self.is_cross:
+            query = self.split_heads(self.query(hidden))
+            keys, values = self.project_keys_values(encoder_outputs)
+        else:
+            query, keys, values = self.project_query_keys_values(hidden)
+        mask = None if key_padding_mask is None else key_padding_mask[:, None, None, :]  # (B, 1, 1, S)
+        return self.attend(query, keys, values, mask, self.is_causal, training)
+
+    def split_heads(self, projected):
+        """(B, T, n·D) → (B, T, n·H, K): head h takes columns h·K to (h+1)·K."""
+        batch, length, width = ops.shape(projected)[0], ops.shape(projected)[1], projected.shape[-1]
+        head_dim = self.output_projection.units // self.num_heads
+        return ops.reshape(projected, (batch, length, width // head_dim, head_dim))
+
+    def project_query_keys_values(self, hidden):
+        """Self-attention's three (B, T, H, K) from `hidden` (B, T, D)."""
+        heads = self.split_heads(self.query_key_value(hidden))  # (B, T, 3H, K)
+        h = self.num_heads
+        return heads[:, :, :h], heads[:, :, h : 2 * h], heads[:, :, 2 * h :]
+
+    def project_keys_values(self, encoder_outputs):
+        """Cross-attention's keys and values (B, S, H, K) from `encoder_outputs` (B, S, D)."""
+        heads = self.split_heads(self.key_value(encoder_outputs))  # (B, S, 2H, K)
+        return heads[:, :, : self.num_heads], heads[:, :, self.num_heads :]
+
+    def attend(self, query, keys, values, mask, is_causal=False, training=False):
+        """Mixed values after W^O: float (B, T, D).
+
+        Args:
+            query: (B, T, H, K).
+            keys, values: (B, S, H, K).
+            mask: bool, broadcast to (B, H, T, S), True = may attend; or None.
+            is_causal: Also apply the causal rule (T = S).
+            training: Whether dropout acts.
+        """
+        if training and self.dropout_rate > 0:
+            context = self._attend_with_dropout(query, keys, values, mask, is_causal)
+        else:
+            context = _fused_attention(query, keys, values, mask, is_causal)
+        batch, length = ops.shape(query)[0], ops.shape(query)[1]
+        context = ops.cast(context, query.dtype)
+        merged = ops.reshape(context, (batch, length, self.output_projection.units))  # (B, T, D)
+        return self.output_projection(merged)
+
+    def _attend_with_dropout(self, query, keys, values, mask, is_causal):
+        scores = ops.einsum("bthk,bshk->bhts", query, keys) * query.shape[-1] ** -0.5
+        scores = ops.cast(scores, "float32")
+        if is_causal:
+            positions = ops.arange(ops.shape(query)[1])
+            causal = positions[None, :] <= positions[:, None]  # (T, T)
+            mask = causal if mask is None else ops.logical_and(mask, causal)
+        if mask is not None:
+            scores = ops.where(mask, scores, BLOCKED_SCORE)
+        weights = ops.cast(ops.softmax(scores, axis=-1), values.dtype)
+        weights = self.dropout(weights, training=True)
+        return ops.einsum("bhts,bshk->bthk", weights, values)
+
+    def compute_output_shape(self, hidden_shape, encoder_outputs_shape=None):
+        return hidden_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "is_cross": self.is_cross,
+            "is_causal": self.is_causal,
+            "dropout_rate": self.dropout_rate,
+        }
+
+
+def _fused_attention(query, keys, values, mask, is_causal):
+    # torch's CPU kernel walks bfloat16 attention three times slower than float32 (forward and backward,
+    # measured); a torch tensor tells its device without torch being named here.
+    device = getattr(getattr(query, "device", None), "type", None)
+    dtype = "float32" if device == "cpu" else query.dtype
+    query, keys, values = (ops.cast(heads, dtype) for heads in (query, keys, values))
+    return ops.dot_product_attention(query, keys, values, mask=mask, is_causal=is_causal)

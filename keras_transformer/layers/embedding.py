@@ -1,0 +1,64 @@
+"""Token embedding, tied three ways (section 3.4)."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_transformer.layers.arguments import require_count
+
+
+@keras.saving.register_keras_serializable("keras_transformer")
+class TokenEmbedding(keras.layers.Layer):
+    """One table for source tokens, target tokens and the projection to logits.
+
+    Vaswani et al. 2017, section 3.4: looked-up rows are multiplied by √D; the same table, transposed,
+    is the pre-softmax projection, without a bias. Deviation: none.
+
+    Args:
+        vocabulary_size: Number of rows V, at least 1.
+        model_dim: Width D, at least 1.
+
+    Call arguments:
+        token_ids: int (B, T), each in [0, V).
+
+    Returns:
+        float (B, T, D) from a call; `project` maps float (B, T, D) to logits (B, T, V).
+
+    Raises:
+        ValueError: a size is below 1.
+    """
+
+    def __init__(self, vocabulary_size, model_dim, **kwargs):
+        super().__init__(**kwargs)
+        require_count("vocabulary_size", vocabulary_size)
+        require_count("model_dim", model_dim)
+        self.vocabulary_size = vocabulary_size
+        self.model_dim = model_dim
+
+    def build(self, token_ids_shape=None):
+        # D^-0.5, so that a scaled row has unit variance and the first logits are of order 1.
+        self.table = self.add_weight(
+            name="table",
+            shape=(self.vocabulary_size, self.model_dim),
+            initializer=keras.initializers.RandomNormal(stddev=self.model_dim**-0.5),
+        )
+        self.built = True
+
+    def call(self, token_ids):
+        rows = ops.take(self.table, token_ids, axis=0)  # (B, T, D)
+        return ops.cast(rows, self.compute_dtype) * math.sqrt(self.model_dim)
+
+    def project(self, hidden):
+        """Logits (B, T, V) from `hidden` (B, T, D)."""
+        return ops.matmul(hidden, ops.transpose(ops.cast(self.table, hidden.dtype)))
+
+    def compute_output_shape(self, token_ids_shape):
+        return (*token_ids_shape, self.model_dim)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "model_dim": self.model_dim,
+        }

@@ -1,0 +1,1 @@
+"""The oracle: the paper's equations in float64 NumPy, written without the package's own layers."""
