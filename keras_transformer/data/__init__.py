@@ -1,0 +1,1 @@
+"""The embedded English–Italian sentences; ATTRIBUTION.md tells where they come from."""

@@ -1,0 +1,134 @@
+import itertools
+import time
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from keras_transformer.text.segmentation import Piece, is_copied, split_long, split_text
+
+ANY_TEXT = st.text(st.characters(), max_size=200) | st.lists(
+    st.sampled_from(
+        [
+            "Hello",
+            "Dr.",
+            " ",
+            "  ",
+            "\n",
+            "\r\n",
+            "\t",
+            "!",
+            "?",
+            '"',
+            "(",
+            ")",
+            "…",
+            "😀",
+            "www.a.it",
+            "x@y.org",
+            "\u2028",
+            "\ud800",
+            "。",
+            "1.",
+            "e.g.",
+            "é",
+        ]
+    ),
+    max_size=60,
+).map("".join)
+
+
+def sentences(text, language="en"):
+    return [piece.text for piece in split_text(text, language) if piece.is_sentence]
+
+
+@settings(max_examples=500, deadline=None)
+@given(ANY_TEXT, st.sampled_from(["en", "it", "de", "zh", "xx", ""]))
+@example("\ud83d Hello. World.\n", "en")
+@example("a\r\n\r\nb\x85c\u2028d", "en")
+def test_the_pieces_joined_are_the_text_and_sentences_are_bare(text, language):
+    pieces = split_text(text, language)
+    assert "".join(piece.text for piece in pieces) == text
+    for piece in pieces:
+        assert piece.text
+        if piece.is_sentence:
+            assert piece.text == piece.text.strip()
+            assert len(piece.text.splitlines()) == 1
+            assert not is_copied(piece.text)
+    kinds = [piece.is_sentence for piece in pieces]
+    assert not any(not a and not b for a, b in itertools.pairwise(kinds))
+
+
+def test_layout_and_sentences_of_a_small_letter():
+    assert split_text("  Dear Dr. Smith,\n\nI am here. You?  \n--\n3.5\n", "en") == [
+        Piece("  ", False),
+        Piece("Dear Dr. Smith,", True),
+        Piece("\n\n", False),
+        Piece("I am here.", True),
+        Piece(" ", False),
+        Piece("You?", True),
+        Piece("  \n--\n3.5\n", False),
+    ]
+
+
+def test_the_language_decides_about_abbreviations():
+    text = "Il sig. Rossi arriva. Chi?"
+    assert sentences(text, "it") == ["Il sig. Rossi arriva.", "Chi?"]
+    assert sentences("Mr. Smith has 3.5 dogs. Why?", "en") == ["Mr. Smith has 3.5 dogs.", "Why?"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \t\n",
+        "123",
+        "3.14, 42 %",
+        "?!…",
+        "—",
+        "https://keras.io/a?b=c#d",
+        "www.keras.io",
+        "user@example.org",
+        "<user@example.org>,",
+        "😀👩‍👩‍👧 ❤️",
+        "ftp://x.y/z  me@a.it 12",
+    ],
+)
+def test_copied(text):
+    assert is_copied(text)
+    assert sentences(text) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "Ciao", "see https://keras.io", "3 cats", "日本", "@home", "me@ you", "😀 ok"]
+)
+def test_not_copied(text):
+    assert not is_copied(text)
+
+
+def test_a_long_word_without_spaces_is_judged_in_linear_time():
+    began = time.perf_counter()
+    assert not is_copied("a" * 200_000)
+    assert is_copied("1" * 200_000)
+    assert not is_copied("a" * 100_000 + "@" + "b" * 100_000)
+    assert time.perf_counter() - began < 2  # a quadratic search takes minutes
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANY_TEXT, st.integers(1, 20))
+def test_long_sentences_lose_nothing(text, longest):
+    parts = split_long(text, lambda part: len(part) <= longest)
+    assert "".join(parts) == text
+    assert all(len(part) <= longest for part in parts)
+    assert all(parts) or text == ""
+
+
+def test_long_sentences_are_cut_at_clauses_then_at_spaces():
+    text = "when the rain stopped, we went out into the garden"
+    assert split_long(text, lambda part: len(part) <= 30) == [
+        "when the rain stopped, ",
+        "we went out into the garden",
+    ]
+    assert split_long("one two three four", lambda part: len(part) <= 10) == ["one two ", "three four"]
+    assert split_long("abcdef", lambda part: len(part) <= 3) == ["abc", "def"]
+    assert split_long(text, lambda part: True) == [text]
