@@ -1,0 +1,141 @@
+"""Command: train a translator.
+
+KERAS_BACKEND=torch python -m keras_transformer.fit --preset small --train a.en a.it
+"""
+
+import argparse
+import dataclasses
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from keras_transformer.config import PRESETS, load_config
+from keras_transformer.errors import UserError
+
+EPILOG = """\
+Without arguments it trains the preset `tiny` on the embedded English–Italian sentences.
+Every field of the configuration can be set: --set train.batch_tokens=8192.
+The run folder holds config.toml, tokenizer.json, metrics.jsonl, curves.png and checkpoints/;
+then: python export/to_onnx.py RUN
+
+Exit status: 0 done, 1 failed, 2 a mistake in the arguments or the corpus, 130 interrupted and
+143 terminated (both after the weights were saved; go on with --resume)."""
+
+
+def parser():
+    """The command's arguments."""
+    made = argparse.ArgumentParser(
+        prog="python -m keras_transformer.fit",
+        description="Train a Transformer translator on parallel text, through Keras's model.fit. "
+        "KERAS_BACKEND chooses torch, tensorflow or jax.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("config", nargs="?", metavar="CONFIG.toml", help="fields over the preset's")
+    made.add_argument("--preset", choices=PRESETS, help="size of the model (tiny; base with a CONFIG)")
+    text = made.add_mutually_exclusive_group()
+    text.add_argument(
+        "--train", nargs=2, metavar=("SRC", "TGT"), help="two files, a sentence a line, plain or .gz"
+    )
+    text.add_argument(
+        "--dataset", metavar="NAME_OR_PATH", help="a TSV, CSV, JSONL, Parquet file or a hub name"
+    )
+    made.add_argument("--subset", help="the hub data set's configuration, such as en-it")
+    made.add_argument("--valid", nargs=2, metavar=("SRC", "TGT"), help="validation files (else held out)")
+    made.add_argument("--source-lang", metavar="CODE", help="source language or its column (en)")
+    made.add_argument("--target-lang", metavar="CODE", help="target language or its column (it)")
+    made.add_argument("--output", metavar="RUN", type=Path, help="the run's folder (runs/<preset>)")
+    made.add_argument("--set", action="append", default=[], metavar="section.field=value", help="any field")
+    made.add_argument("--max-steps", type=int, metavar="N", help="updates in all")
+    made.add_argument(
+        "--max-minutes", type=float, metavar="M", help="stop, evaluate and save after M minutes"
+    )
+    made.add_argument("--resume", action="store_true", help="go on from RUN/checkpoints/last")
+    made.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="two updates, an evaluation and a checkpoint in a scratch folder",
+    )
+    return made
+
+
+def resolve(arguments):
+    """Config and run folder of parsed arguments.
+
+    Raises:
+        UserError: a field breaks its rule.
+    """
+    output = arguments.output
+    config_path, preset = arguments.config, arguments.preset
+    if arguments.resume:
+        if output is None:
+            raise UserError("--resume needs --output RUN: the folder of the run to go on with.")
+        if config_path is None and preset is None and (output / "config.toml").is_file():
+            config_path = output / "config.toml"
+    if config_path is None and preset is None:
+        preset = "tiny"
+    config = load_config(config_path, preset, arguments.set)
+    data = {
+        "train": tuple(arguments.train) if arguments.train else None,
+        "dataset": arguments.dataset,
+        "subset": arguments.subset,
+        "valid": tuple(arguments.valid) if arguments.valid else None,
+        "source_language": arguments.source_lang,
+        "target_language": arguments.target_lang,
+    }
+    train = {"max_steps": arguments.max_steps, "max_minutes": arguments.max_minutes}
+    config = dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, **_given(data)),
+        train=dataclasses.replace(config.train, **_given(train)),
+    )
+    return config, output or Path("runs") / (preset or Path(config_path).stem)
+
+
+def main(argv=None):
+    """Run the command; returns the exit status."""
+    arguments = parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        config, folder = resolve(arguments)
+        return _train(config, folder, arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _train(config, folder, arguments):
+    from rich.console import Console
+
+    try:
+        from keras_transformer.training.run import train
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"training needs {error.name}, which is not installed. "
+            "Install a backend: pip install 'keras_transformer[torch]' (or tensorflow, or jax)."
+        ) from None
+
+    console = Console(stderr=True, soft_wrap=True)
+    if arguments.dry_run:
+        few = dataclasses.replace(config.train, max_steps=2, cooldown_steps=0, evaluate_pairs=4)
+        with tempfile.TemporaryDirectory() as scratch:
+            train(dataclasses.replace(config, train=few), Path(scratch) / "run", console)
+        console.print("dry run: reading, updating, evaluating and saving work")
+        return 0
+    signal_number = train(config, folder, console, resume=arguments.resume)
+    if signal_number is not None:
+        console.print(f"saved {folder / 'checkpoints' / 'last'}; go on with --resume --output {folder}")
+        return 128 + signal_number
+    console.print(f"done: {folder}. Next: python export/to_onnx.py {folder}", highlight=False)
+    return 0
+
+
+def _given(values):
+    return {name: value for name, value in values.items() if value is not None}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""From a corpus to token tables: read, clean, hold out, learn the vocabulary, tokenise once."""
+
+import json
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import datasets
+import numpy as np
+from datasets import concatenate_datasets
+
+from keras_transformer.config import ModelConfig
+from keras_transformer.errors import UserError
+from keras_transformer.text.cleaning import clean
+from keras_transformer.text.corpus import read_dataset, read_embedded, read_parallel
+from keras_transformer.text.tokenizer import Tokenizer, train_tokenizer
+from keras_transformer.training.batches import TokenTable
+
+# Of a user's own text only the user knows: export/to_onnx.py --licence.
+EMBEDDED_LICENCES = (
+    "CC BY 2.0 FR: sentences from Tatoeba (tatoeba.org); part of the Italian written by a large language model",
+)
+
+
+class TokenPairs(NamedTuple):
+    """A tokenised corpus side by side, on disk; no special ids."""
+
+    sources: TokenTable
+    targets: TokenTable
+
+    def first(self, count):
+        """The first `count` pairs as two lists of int arrays."""
+        rows = range(min(count, len(self.sources)))
+        return [self.sources[i] for i in rows], [self.targets[i] for i in rows]
+
+
+class Prepared(NamedTuple):
+    """What training needs to know of its text."""
+
+    tokenizer: Tokenizer
+    model_config: ModelConfig  # with the vocabulary's true size and special ids
+    train: TokenPairs
+    valid: TokenPairs
+    valid_texts: list  # (source, target) strings, in a fixed shuffled order
+    report: dict[str, Any]
+
+
+def prepare(config, folder, console):
+    """Read and tokenise the corpus of `config`; write tokenizer.json and data_report.json into `folder`.
+
+    A tokenizer.json already there is kept: a run that goes on must not change its vocabulary.
+
+    Raises:
+        UserError: nothing is left to train or validate on, or a file cannot be used.
+    """
+    datasets.disable_progress_bars()
+    train, valid, report, cleaning = _read(config)
+    for name, cleaned in zip(("train", "valid"), cleaning, strict=True):
+        console.print(f"{name}: {cleaned}", highlight=False)
+    tokenizer_path = folder / "tokenizer.json"
+    if tokenizer_path.is_file():
+        tokenizer = Tokenizer.from_file(tokenizer_path)
+    else:
+        limit = config.data.vocabulary_pairs or len(train)
+        shown = train.select(range(min(limit, len(train))))
+        console.print(f"learning a joint vocabulary from {len(shown):,} pairs …", highlight=False)
+        tokenizer = train_tokenizer(_Sentences(shown), config.model.vocabulary_size)
+        tokenizer.save(tokenizer_path)
+    model_config = replace(
+        config.model,
+        vocabulary_size=tokenizer.vocabulary_size,
+        pad_id=tokenizer.pad_id,
+        bos_id=tokenizer.bos_id,
+        eos_id=tokenizer.eos_id,
+        unk_id=tokenizer.unk_id,
+    )
+    train_tokens, dropped = _tokenise(train, tokenizer, config.data)
+    valid_tokens, _ = _tokenise(valid, tokenizer, config.data)
+    report["dropped_by_tokens"] = dropped
+    report["pairs"] = {"train": len(train_tokens.sources), "valid": len(valid_tokens.sources)}
+    (folder / "data_report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    for name, pairs in (("train", train_tokens), ("valid", valid_tokens)):
+        if not len(pairs.sources):
+            raise UserError(
+                f"The {name} corpus must hold at least one usable pair, cleaning left none: see "
+                f"{folder / 'data_report.json'}. Check the files, data.max_pieces and data.max_length_ratio."
+            )
+    order = np.random.default_rng(0).permutation(len(valid))
+    valid_texts = [(row["source"], row["target"]) for row in valid.select(order)]
+    return Prepared(tokenizer, model_config, train_tokens, valid_tokens, valid_texts, report)
+
+
+class _Sentences:
+    """Both sides of a data set, as often as asked, without holding them in memory."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __iter__(self):
+        for batch in self.dataset.iter(batch_size=10_000):
+            yield from batch["source"]
+            yield from batch["target"]
+
+
+def _read(config):
+    """Cleaned training and validation text, and the report of what was dropped."""
+    data = config.data
+    if data.train:
+        corpus, source = read_parallel(*data.train), " ".join(data.train)
+    elif data.dataset:
+        languages = (data.source_language, data.target_language)
+        corpus, source = read_dataset(data.dataset, data.subset, *languages), data.dataset
+    else:
+        corpus, source = read_embedded("train"), "embedded (Tatoeba)"
+    if data.valid:
+        valid, train = read_parallel(*data.valid), corpus
+    elif not (data.train or data.dataset):
+        valid, train = read_embedded("valid"), corpus
+    else:
+        valid, train = _hold_out(corpus, data.valid_pairs)
+    valid, valid_report = clean(valid)
+    held_out = concatenate_datasets([valid, read_embedded("test")]) if data.exclude_held_out else valid
+    train, train_report = clean(train, held_out=held_out)
+    # One fixed shuffle: the first pairs, which calibrate and teach the vocabulary, are a fair sample.
+    train = train.shuffle(seed=0).flatten_indices()
+    report = {
+        "source": source,
+        "licences": [] if data.train or data.dataset else list(EMBEDDED_LICENCES),
+        "train": train_report.to_dict(),
+        "valid": valid_report.to_dict(),
+    }
+    return train, valid, report, (train_report, valid_report)
+
+
+def _hold_out(corpus, pairs):
+    """The last `pairs` of a shuffled corpus, at most a tenth of it, and the rest."""
+    pairs = min(pairs, len(corpus) // 10)
+    if not pairs:
+        raise UserError(
+            f"A corpus must have at least 10 pairs to hold some out, got {len(corpus)}. Give --valid SRC TGT."
+        )
+    order = np.random.default_rng(0).permutation(len(corpus))
+    return corpus.select(np.sort(order[:pairs])), corpus.select(np.sort(order[pairs:]))
+
+
+def _tokenise(dataset, tokenizer, data_config):
+    """Token tables of the pairs within the limits, and how many fell out by which rule."""
+    tokens = dataset.map(
+        _encode,
+        batched=True,
+        batch_size=10_000,
+        remove_columns=dataset.column_names,
+        fn_kwargs={"tokenizer_json": tokenizer.to_json()},
+        desc="tokenising",
+    )
+    fitting = tokens.filter(
+        _fits,
+        batched=True,
+        batch_size=10_000,
+        fn_kwargs={"longest": data_config.max_pieces, "ratio": data_config.max_length_ratio},
+    )
+    # A filter keeps an index over the file; the table is read row by row and wants the rows themselves.
+    kept = fitting.flatten_indices()
+    table = kept.data.table
+    pairs = TokenPairs(TokenTable(table.column("source_ids")), TokenTable(table.column("target_ids")))
+    return pairs, len(tokens) - len(kept)
+
+
+def _encode(rows, tokenizer_json):
+    # The tokenizer travels as text: that is what the data set's cache is keyed by.
+    tokenizer = Tokenizer.from_json(tokenizer_json)
+    return {
+        "source_ids": [np.array(ids, np.int32) for ids in tokenizer.encode_batch(rows["source"])],
+        "target_ids": [np.array(ids, np.int32) for ids in tokenizer.encode_batch(rows["target"])],
+    }
+
+
+def _fits(rows, longest, ratio):
+    keep = []
+    for source, target in zip(rows["source_ids"], rows["target_ids"], strict=True):
+        short, long = sorted((len(source), len(target)))
+        # Ten tokens of grace: "Ciao." for "Hello there, my friend." is no mistake.
+        keep.append(short > 0 and long <= longest and long <= ratio * short + 10)
+    return keep
