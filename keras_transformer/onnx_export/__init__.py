@@ -1,0 +1,1 @@
+"""From trained weights to ONNX graphs, with no training framework in the process."""

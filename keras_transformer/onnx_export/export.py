@@ -1,0 +1,124 @@
+"""From a checkpoint to a bundle: write the graphs, prove them, then publish them all at once."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from keras_transformer.errors import UserError
+from keras_transformer.onnx_export.card import model_card
+from keras_transformer.onnx_export.checkpoint import CARD_FILE, Checkpoint
+from keras_transformer.onnx_export.graph import FloatMaps, Maps, TransformerGraphs, padded_head_dim
+from keras_transformer.onnx_export.publish import new_bundle
+from keras_transformer.onnx_export.quantization import Int8Maps, calibrate
+from keras_transformer.onnx_export.verify import verify_bundle
+from keras_transformer.runtime import bundle as names
+from keras_transformer.runtime.bundle import Bundle, FileRecord, Manifest, PrecisionRecord
+from keras_transformer.text.tokenizer import Tokenizer
+
+
+def export_bundle(
+    checkpoint: Checkpoint,
+    target: Path,
+    precisions: Sequence[str],
+    *,
+    name: str | None = None,
+    licences: Sequence[str] = (),
+    report: Callable[[str], None] = lambda line: None,
+) -> Bundle:
+    """Write, prove and publish a bundle.
+
+    Args:
+        checkpoint: The trained model.
+        target: Folder of the bundle; an older bundle there is replaced.
+        precisions: Some of `bundle.PRECISIONS`.
+        name: Of the model; None makes one of the languages and the run.
+        licences: Of weights and data, beside those in the checkpoint.
+        report: Given one line for each stage.
+
+    Raises:
+        UserError: the tokenizer does not fit the model, or `target` cannot be written.
+        GateFailure: a precision differs from the Keras model by too much; nothing is left behind.
+    """
+    _check_tokenizer(checkpoint)
+    with new_bundle(target) as folder:
+        shutil.copyfile(checkpoint.tokenizer_path, folder / names.TOKENIZER_FILE)
+        records = {}
+        for precision in names.PRECISIONS:
+            if precision in precisions:
+                report(f"{precision}: writing")
+                records[precision] = _write_graphs(checkpoint, folder, precision)
+        manifest = _manifest(checkpoint, folder, records, name, licences)
+        names.write_manifest(folder, manifest)
+        bundle = Bundle.open(folder)
+        for precision in records:
+            report(f"{precision}: checking against the Keras model")
+            gate = verify_bundle(bundle, checkpoint, precision)
+            records[precision] = replace(records[precision], gate=gate)
+        manifest = replace(manifest, precisions=records)
+        names.write_manifest(folder, manifest)
+        own_card = checkpoint.run / CARD_FILE
+        card = own_card.read_text("utf-8") if own_card.is_file() else model_card(manifest)
+        (folder / names.CARD_FILE).write_text(card, "utf-8")
+    return Bundle.open(target)
+
+
+def _write_graphs(checkpoint: Checkpoint, folder: Path, precision: str) -> PrecisionRecord:
+    maps: Maps
+    if precision == "int8":
+        maps = Int8Maps(calibrate(checkpoint.config, checkpoint.weights, *checkpoint.calibration))
+    else:
+        maps = FloatMaps(np.float16 if precision == "fp16" else np.float32)
+    graphs = TransformerGraphs(checkpoint.config, checkpoint.weights, maps)
+    encoder, decoder = folder / names.encoder_file(precision), folder / names.decoder_file(precision)
+    encoder.write_bytes(graphs.encoder().SerializeToString())
+    decoder.write_bytes(graphs.decoder().SerializeToString())
+    return PrecisionRecord(FileRecord.of(encoder), FileRecord.of(decoder))
+
+
+def _manifest(
+    checkpoint: Checkpoint,
+    folder: Path,
+    records: dict[str, PrecisionRecord],
+    name: str | None,
+    licences: Sequence[str],
+) -> Manifest:
+    config, description = checkpoint.config, checkpoint.description
+    source, target = description["source_language"], description["target_language"]
+    return Manifest(
+        name=name or f"{source}-{target} {checkpoint.run.name}",
+        source_language=source,
+        target_language=target,
+        pad_id=config.pad_id,
+        bos_id=config.bos_id,
+        eos_id=config.eos_id,
+        unk_id=config.unk_id,
+        vocabulary_size=config.vocabulary_size,
+        model_dim=config.model_dim,
+        feed_forward_dim=config.feed_forward_dim,
+        num_heads=config.num_heads,
+        num_encoder_layers=config.num_encoder_layers,
+        num_decoder_layers=config.num_decoder_layers,
+        cache_head_dim=padded_head_dim(config.head_dim),
+        max_length=config.max_length,
+        num_parameters=sum(array.size for array in checkpoint.weights.values()),
+        tokenizer=FileRecord.of(folder / names.TOKENIZER_FILE),
+        precisions=records,
+        training=description.get("training", {}),
+        scores=description.get("scores", {}),
+        licences=(*description.get("licences", ()), *licences),
+    )
+
+
+def _check_tokenizer(checkpoint: Checkpoint) -> None:
+    path, config = checkpoint.tokenizer_path, checkpoint.config
+    tokenizer = Tokenizer.from_file(path)
+    special = (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.unk_id)
+    expected = (config.pad_id, config.bos_id, config.eos_id, config.unk_id)
+    if tokenizer.vocabulary_size > config.vocabulary_size or special != expected:
+        raise UserError(
+            f"{path} must fit the model ({config.vocabulary_size} tokens, special ids {expected}), "
+            f"got {tokenizer.vocabulary_size} tokens and {special}. Use the tokenizer of the same run."
+        )

@@ -1,0 +1,318 @@
+"""The Transformer as two ONNX graphs, written directly from its weights.
+
+Encoder: source tokens in, every decoder layer's cross-attention keys and values out, computed once a
+sentence. Decoder: T >= 1 target tokens in, logits out; one graph serves a step, a prefix and the scoring
+of a pair, over caches that are bound in place.
+
+Letters: B batch, S source, T target, L cache length, D model_dim, F feed_forward_dim, H heads, K head_dim,
+V vocabulary. How a linear map, the embedding and the projection are computed is the business of a `Maps`
+object: `FloatMaps` here, `Int8Maps` in quantization.py.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from keras_transformer.config import ModelConfig
+from keras_transformer.onnx_export.builder import CONTRIB, GraphBuilder
+from keras_transformer.positions import sinusoidal_positions
+from keras_transformer.runtime import bundle as names
+
+LAYER_NORM_EPSILON = 1e-5
+HEAD_MULTIPLE = 8  # GroupQueryAttention takes head widths in steps of 8 (measured, onnxruntime 1.32)
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+class Maps(Protocol):
+    """How the maps with large weights are computed: in floats, or in integers."""
+
+    dtype: np.dtype[Any]  # of activations, keys and values
+
+    def linear(
+        self,
+        graph: GraphBuilder,
+        x: str,
+        name: str,
+        kernel: NDArray[np.float32],
+        bias: NDArray[np.float32] | None,
+    ) -> str:
+        """x (…, in) · kernel (in, out) + bias."""
+        ...
+
+    def activate(self, graph: GraphBuilder, x: str, activation: str) -> str:
+        """The feed-forward's activation, before its outer linear map."""
+        ...
+
+    def embed(self, graph: GraphBuilder, ids: str, table: NDArray[np.float32], *, shared: bool) -> str:
+        """Rows of √D · table (V, D) for ids (B, T); `shared` where the projection reads the same table."""
+        ...
+
+    def project(self, graph: GraphBuilder, x: str, table: NDArray[np.float32]) -> str:
+        """x (B, T, D) · tableᵀ, float32 (B, T, V)."""
+        ...
+
+
+class FloatMaps:
+    """Matrix products in float32 or float16.
+
+    Attributes:
+        linear_inputs: Name of each linear map -> name of its input tensor, for calibration.
+    """
+
+    def __init__(self, dtype: Any = np.float32) -> None:
+        self.dtype = np.dtype(dtype)
+        self.linear_inputs: dict[str, str] = {}
+
+    def linear(
+        self,
+        graph: GraphBuilder,
+        x: str,
+        name: str,
+        kernel: NDArray[np.float32],
+        bias: NDArray[np.float32] | None,
+    ) -> str:
+        self.linear_inputs[name] = x
+        y = graph.node("MatMul", [x, graph.constant(f"{name}/kernel", kernel.astype(self.dtype))])
+        if bias is None:
+            return y
+        return graph.node("Add", [y, graph.constant(f"{name}/bias", bias.astype(self.dtype))])
+
+    def activate(self, graph: GraphBuilder, x: str, activation: str) -> str:
+        if activation == "relu":
+            return graph.node("Relu", [x])
+        return graph.node("Gelu", [x], approximate="none")
+
+    def embed(self, graph: GraphBuilder, ids: str, table: NDArray[np.float32], *, shared: bool) -> str:
+        scale = math.sqrt(table.shape[1])
+        if not shared:
+            folded = graph.constant("embedding/scaled_table", (table * np.float32(scale)).astype(self.dtype))
+            return graph.node("Gather", [folded, ids], axis=0)
+        rows = graph.node("Gather", [self._table(graph, table), ids], axis=0)  # (B, T, D)
+        return graph.node("Mul", [rows, graph.constant("embedding/scale", np.array(scale, self.dtype))])
+
+    def project(self, graph: GraphBuilder, x: str, table: NDArray[np.float32]) -> str:
+        self.linear_inputs[PROJECTION] = x
+        logits = graph.node("FusedMatMul", [x, self._table(graph, table)], domain=CONTRIB, transB=1)
+        return logits if self.dtype == np.float32 else graph.node("Cast", [logits], to=onnx.TensorProto.FLOAT)
+
+    def _table(self, graph: GraphBuilder, table: NDArray[np.float32]) -> str:
+        return graph.constant("embedding/table", table.astype(self.dtype))  # (V, D), once for both uses
+
+
+PROJECTION = "projection"
+CROSS_KEY_VALUE = "cross_attention/key_value"
+
+
+class TransformerGraphs:
+    """Writes both graphs of one model.
+
+    Args:
+        config: Shape of the model.
+        weights: Arrays by their published names, kernels (in, out).
+        maps: How linear maps, embedding and projection are computed.
+    """
+
+    def __init__(self, config: ModelConfig, weights: Weights, maps: Maps) -> None:
+        self._config = config
+        self._weights = weights
+        self._maps = maps
+        self._cache_head_dim = padded_head_dim(config.head_dim)
+
+    def encoder(self) -> onnx.ModelProto:
+        """source_ids (B, S), source_lengths (B) -> cross_key_i, cross_value_i (B, H, S, K)."""
+        config, graph = self._config, GraphBuilder("encoder")
+        source_ids = graph.input(names.SOURCE_IDS, np.int64, ["batch", "source"])
+        lengths = graph.input(names.SOURCE_LENGTHS, np.int32, ["batch"])
+        last = graph.node("Sub", [lengths, graph.constant("one", np.array(1, np.int32))])  # (B)
+        source = graph.node("Shape", [source_ids], start=1, end=2)  # (1)
+        total = graph.node("Cast", [source], to=onnx.TensorProto.INT32)
+        positions = graph.node(
+            "Slice", [self._positions(graph), graph.constant("zero", np.zeros(1, np.int64)), source]
+        )  # (S, D)
+
+        hidden = self._maps.embed(graph, source_ids, self._weights["embedding/table"], shared=False)
+        hidden = graph.node("Add", [hidden, positions])  # (B, S, D)
+        for index in range(config.num_encoder_layers):
+            layer = f"encoder_layers/{index}"
+            hidden = self._residual(
+                graph,
+                hidden,
+                f"{layer}/self_attention_norm",
+                lambda x, layer=layer: self._encoder_attention(graph, x, layer, last, total),
+            )
+            hidden = self._feed_forward(graph, hidden, layer)
+        if config.norm_placement == "pre":
+            hidden = self._norm(graph, hidden, "encoder_norm")
+        self._cross_keys_values(graph, hidden)
+        return graph.build()
+
+    def decoder(self) -> onnx.ModelProto:
+        """Tokens, positions, caches, cross keys and values -> logits (B, T, V) and the same caches."""
+        config, graph = self._config, GraphBuilder("decoder")
+        token_ids = graph.input(names.TOKEN_IDS, np.int64, ["batch", "target"])
+        position_ids = graph.input(names.POSITION_IDS, np.int64, ["target"])
+        last = graph.input(names.LAST_POSITIONS, np.int32, ["batch"])
+        total = graph.input(names.TOTAL_LENGTH, np.int32, [1])
+        mask = graph.input(names.SOURCE_PADDING_MASK, np.int32, ["batch", "source"])
+        self._declare_caches(graph)
+
+        hidden = self._maps.embed(graph, token_ids, self._weights["embedding/table"], shared=True)
+        positions = graph.node("Gather", [self._positions(graph), position_ids], axis=0)  # (T, D)
+        hidden = graph.node("Add", [hidden, positions])  # (B, T, D)
+        for index in range(config.num_decoder_layers):
+            layer = f"decoder_layers/{index}"
+            hidden = self._residual(
+                graph,
+                hidden,
+                f"{layer}/self_attention_norm",
+                lambda x, index=index: self._decoder_attention(graph, x, index, last, total),
+            )
+            hidden = self._residual(
+                graph,
+                hidden,
+                f"{layer}/cross_attention_norm",
+                lambda x, index=index: self._cross_attention(graph, x, index, mask),
+            )
+            hidden = self._feed_forward(graph, hidden, layer)
+        if config.norm_placement == "pre":
+            hidden = self._norm(graph, hidden, "decoder_norm")
+        logits = self._maps.project(graph, hidden, self._weights["embedding/table"])
+        graph.nodes("Identity", [logits], [names.LOGITS])
+        graph.output(names.LOGITS, np.float32, ["batch", "target", config.vocabulary_size])
+        return graph.build()
+
+    def _declare_caches(self, graph: GraphBuilder) -> None:
+        heads, width, dtype = self._config.num_heads, self._cache_head_dim, self._maps.dtype
+        for index in range(self._config.num_decoder_layers):
+            for cross in (names.cross_key(index), names.cross_value(index)):
+                graph.input(cross, dtype, ["batch", heads, "source", width])
+            for past in (names.past_key(index), names.past_value(index)):
+                graph.input(past, dtype, ["batch", heads, "cache", width])
+            for present in (names.present_key(index), names.present_value(index)):
+                graph.output(present, dtype, ["batch", heads, "cache", width])
+
+    def _positions(self, graph: GraphBuilder) -> str:
+        table = sinusoidal_positions(self._config.max_length, self._config.model_dim)
+        return graph.constant("positions", table.astype(self._maps.dtype))
+
+    def _residual(self, graph: GraphBuilder, hidden: str, norm: str, sub_layer: Any) -> str:
+        """Post: LN(x + sub(x)), the paper's section 3.1. Pre: x + sub(LN(x))."""
+        if self._config.norm_placement == "post":
+            return self._norm(graph, graph.node("Add", [hidden, sub_layer(hidden)]), norm)
+        return graph.node("Add", [hidden, sub_layer(self._norm(graph, hidden, norm))])
+
+    def _norm(self, graph: GraphBuilder, hidden: str, name: str) -> str:
+        gamma, beta = (
+            graph.constant(f"{name}/{part}", self._weights[f"{name}/{part}"].astype(self._maps.dtype))
+            for part in ("gamma", "beta")
+        )
+        return graph.node("LayerNormalization", [hidden, gamma, beta], axis=-1, epsilon=LAYER_NORM_EPSILON)
+
+    def _feed_forward(self, graph: GraphBuilder, hidden: str, layer: str) -> str:
+        """Section 3.3, eq. 2, with its residual and norm."""
+        weights, maps = self._weights, self._maps
+
+        def sub_layer(x: str) -> str:
+            inner, outer = f"{layer}/feed_forward/inner", f"{layer}/feed_forward/outer"
+            x = maps.linear(graph, x, inner, weights[f"{inner}/kernel"], weights[f"{inner}/bias"])
+            x = maps.activate(graph, x, self._config.activation)
+            return maps.linear(graph, x, outer, weights[f"{outer}/kernel"], weights[f"{outer}/bias"])
+
+        return self._residual(graph, hidden, f"{layer}/feed_forward_norm", sub_layer)
+
+    def _encoder_attention(self, graph: GraphBuilder, x: str, layer: str, last: str, total: str) -> str:
+        """Self-attention over each row's own length: padding is neither read nor paid for."""
+        packed = self._query_key_value(graph, x, layer)
+        context = graph.nodes(
+            "GroupQueryAttention",
+            [packed, "", "", "", "", last, total],
+            [f"{layer}/self_attention/context", f"{layer}/unused_key", f"{layer}/unused_value"],
+            CONTRIB,
+            causal=0,
+            **self._attention(),
+        )[0]
+        return self._attention_output(graph, context, f"{layer}/self_attention/output")
+
+    def _decoder_attention(self, graph: GraphBuilder, x: str, index: int, last: str, total: str) -> str:
+        """Causal self-attention, which writes its keys and values into the caches in place."""
+        layer = f"decoder_layers/{index}"
+        packed = self._query_key_value(graph, x, layer)
+        context = graph.nodes(
+            "GroupQueryAttention",
+            [packed, "", "", names.past_key(index), names.past_value(index), last, total],
+            [f"{layer}/self_attention/context", names.present_key(index), names.present_value(index)],
+            CONTRIB,
+            **self._attention(),
+        )[0]
+        return self._attention_output(graph, context, f"{layer}/self_attention/output")
+
+    def _cross_attention(self, graph: GraphBuilder, x: str, index: int, mask: str) -> str:
+        layer = f"decoder_layers/{index}/cross_attention"
+        query = self._maps.linear(
+            graph, x, f"{layer}/query", self._padded_columns(self._weights[f"{layer}/query/kernel"]), None
+        )
+        context = graph.node(
+            "MultiHeadAttention",
+            [query, names.cross_key(index), names.cross_value(index), "", mask],
+            domain=CONTRIB,
+            num_heads=self._config.num_heads,
+            scale=self._scale(),
+        )  # (B, T, H*K)
+        return self._attention_output(graph, context, f"{layer}/output")
+
+    def _query_key_value(self, graph: GraphBuilder, x: str, layer: str) -> str:
+        name = f"{layer}/self_attention/query_key_value"
+        return self._maps.linear(graph, x, name, self._padded_columns(self._weights[f"{name}/kernel"]), None)
+
+    def _attention_output(self, graph: GraphBuilder, context: str, name: str) -> str:
+        kernel = self._padded_columns(self._weights[f"{name}/kernel"].T).T
+        return self._maps.linear(graph, context, name, kernel, None)
+
+    def _cross_keys_values(self, graph: GraphBuilder, hidden: str) -> None:
+        """Keys and values of all decoder layers in one product."""
+        config, width = self._config, self._cache_head_dim
+        parts = 2 * config.num_decoder_layers
+        kernel = np.concatenate(
+            [
+                self._padded_columns(self._weights[f"decoder_layers/{i}/cross_attention/key_value/kernel"])
+                for i in range(config.num_decoder_layers)
+            ],
+            axis=1,
+        )  # (D, parts*H*K), columns K | V of layer 0, K | V of layer 1, …
+        packed = self._maps.linear(graph, hidden, CROSS_KEY_VALUE, kernel, None)
+        shape = graph.constant("cross_shape", np.array([0, 0, parts, config.num_heads, width], np.int64))
+        packed = graph.node("Reshape", [packed, shape])  # (B, S, parts, H, K)
+        packed = graph.node("Transpose", [packed], perm=[2, 0, 3, 1, 4])  # (parts, B, H, S, K)
+        slices = graph.nodes(
+            "Split", [packed], [f"cross_slice_{i}" for i in range(parts)], axis=0, num_outputs=parts
+        )
+        axis = graph.constant("zero", np.zeros(1, np.int64))
+        for index in range(config.num_decoder_layers):
+            for offset, name in enumerate((names.cross_key(index), names.cross_value(index))):
+                graph.nodes("Squeeze", [slices[2 * index + offset], axis], [name])
+                graph.output(name, self._maps.dtype, ["batch", config.num_heads, "source", width])
+
+    def _attention(self) -> dict[str, Any]:
+        heads = self._config.num_heads
+        return {"num_heads": heads, "kv_num_heads": heads, "scale": self._scale()}
+
+    def _scale(self) -> float:
+        return 1.0 / math.sqrt(self._config.head_dim)  # of the true K: zero columns add nothing to a product
+
+    def _padded_columns(self, kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(in, n*H*K) -> (in, n*H*K'), each head's columns filled up with zeros to K'."""
+        head_dim, width = self._config.head_dim, self._cache_head_dim
+        if head_dim == width:
+            return kernel
+        heads = kernel.reshape(kernel.shape[0], -1, head_dim)
+        return np.pad(heads, ((0, 0), (0, 0), (0, width - head_dim))).reshape(kernel.shape[0], -1)
+
+
+def padded_head_dim(head_dim: int) -> int:
+    """The head width K' that the graphs use: `head_dim` rounded up to a multiple of 8."""
+    return -(-head_dim // HEAD_MULTIPLE) * HEAD_MULTIPLE

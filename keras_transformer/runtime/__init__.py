@@ -1,0 +1,1 @@
+"""Translating with ONNX Runtime: the bundle, the sessions and the public translator. No Keras below here."""

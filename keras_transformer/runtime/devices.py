@@ -1,0 +1,89 @@
+"""Which device and which precision run, and why: never another one in silence."""
+
+import onnxruntime as ort
+
+from keras_transformer.errors import UserError
+from keras_transformer.runtime.bundle import Bundle, Manifest
+
+DEVICES = ("auto", "cpu", "cuda")
+# What a device can run, the best first. Integer products have no CUDA kernel.
+_CHOICES = {"cpu": ("int8", "fp32", "fp16"), "cuda": ("fp16", "fp32")}
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_INSTALL_CUDA = (
+    "Install it with `pip uninstall onnxruntime && pip install 'keras_transformer[gpu]'`, or take the CPU."
+)
+
+
+def choose_device(manifest: Manifest, device: str, precision: str | None) -> tuple[str, str]:
+    """The device, "cpu" or "cuda", and one sentence on why.
+
+    Raises:
+        UserError: "cuda" was asked for and this onnxruntime has no CUDA.
+    """
+    if device == "cpu":
+        return "cpu", "CPU: asked for"
+    if _PROVIDERS["cuda"] not in ort.get_available_providers():
+        if device == "cuda":
+            raise UserError(
+                "`device` must be one that onnxruntime can run, got 'cuda' and no CUDA provider. "
+                + _INSTALL_CUDA
+            )
+        return "cpu", "CPU: no CUDA provider in this onnxruntime"
+    if device == "cuda":
+        return "cuda", "CUDA: asked for"
+    usable = _CHOICES["cuda"] if precision is None else (precision,)
+    if not any(name in manifest.precisions and name in _CHOICES["cuda"] for name in usable):
+        return "cpu", "CPU: the bundle holds no precision that CUDA runs"
+    return "cuda", "CUDA: found"
+
+
+def choose_precision(bundle: Bundle, device: str, precision: str | None) -> str:
+    """`precision` if the device runs it and the bundle holds it; None takes the device's best.
+
+    Raises:
+        UserError: there is none such.
+    """
+    have = bundle.manifest.precisions
+    if precision is not None:
+        if precision not in _CHOICES[device] or precision not in have:
+            usable = [name for name in _CHOICES[device] if name in have]
+            raise UserError(
+                f"`precision` must be one that the bundle holds and {device} runs "
+                f"({', '.join(usable) or 'none'}), got {precision!r}. Leave it out, or export it."
+            )
+        return precision
+    for name in _CHOICES[device]:
+        if name in have:
+            return name
+    raise UserError(
+        f"The bundle must hold one of {', '.join(_CHOICES[device])} to run on {device}, it has "
+        f"{', '.join(have)}. Export one with: python export/to_onnx.py RUN --precision {_CHOICES[device][0]}"
+    )
+
+
+def open_session(
+    graph: bytes, device: str, num_threads: int | None, allow_spinning: bool
+) -> ort.InferenceSession:
+    """A session over the bytes of a graph, on `device` and nothing less.
+
+    Raises:
+        UserError: the graph does not load, or the device does not start.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors only: warnings of the optimiser are not for users
+    if num_threads is not None:
+        options.intra_op_num_threads = num_threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if allow_spinning else "0")
+    # Fused, Add + LayerNormalization is 5 to 7 times slower on the CPU (design/engine.md); CUDA wants it.
+    disabled = ["SkipLayerNormFusion"] if device == "cpu" else []
+    providers = [_PROVIDERS[device]] + ([_PROVIDERS["cpu"]] if device != "cpu" else [])
+    try:
+        session = ort.InferenceSession(graph, options, providers=providers, disabled_optimizers=disabled)
+    except Exception as error:
+        raise UserError(f"The bundle's graph must load in onnxruntime {ort.__version__}: {error}") from error
+    if session.get_providers()[0] != _PROVIDERS[device]:
+        raise UserError(
+            f"`device` must be one that works, got {device!r}, which onnxruntime could not start "
+            f"(it offers {', '.join(session.get_providers())}). {_INSTALL_CUDA}"
+        )
+    return session

@@ -1,0 +1,205 @@
+"""Command: translate lines, from a file or from stdin to stdout, with an exported bundle. No Keras here.
+
+N lines in, N lines out, in order: a line ends at "\\n" and nowhere else. Lines are translated as they
+arrive, at most about 64 KiB at once, so a file larger than memory passes and a dialogue is answered line
+by line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from keras_transformer.errors import UserError
+
+if TYPE_CHECKING:
+    from keras_transformer.runtime.translator import Translation
+
+CHUNK_BYTES = 65536  # read at once: about a thousand sentences, enough to fill batches of equal length
+
+_DESCRIPTION = """\
+Translate a text line by line: N lines in, N lines out, in the same order.
+A line may hold several sentences; blank lines and indents stay as they are.
+Without FILE the text comes from stdin, and each line is answered as it arrives."""
+
+_EXAMPLES = """\
+examples:
+  echo 'I love you very much.' | python -m keras_transformer.translate
+  python -m keras_transformer.translate letter.txt > lettera.txt
+  python -m keras_transformer.translate --model runs/mine/bundle --json letter.txt
+
+With --json each line is an object: "source", "text", "score" (mean log-probability of a token: nearer 0 is
+surer) and "flags": copied (nothing to translate), split (a sentence too long for the model was translated in
+parts), cut_loop (an endless repetition was cut), cut_length (the length limit was reached), kept (the model
+gave nothing: the original stands).
+
+exit status: 0 done, 1 failed, 2 a mistake in the arguments or the input, 130 interrupted."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_transformer.translate",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="a UTF-8 text; default: stdin")
+    add_engine_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of the text")
+    return parser
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which bundle, on which device: shared with the other commands."""
+    parser.add_argument(
+        "--model", metavar="BUNDLE", type=Path, help="folder of an exported bundle; default: the shipped one"
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to run; auto (the default) takes the GPU where there is one",
+    )
+    parser.add_argument(
+        "--threads", metavar="N", type=_positive, help="CPU threads of the engine; default: all cores"
+    )
+
+
+def read_lines(stream: BinaryIO, name: str) -> Iterator[list[str]]:
+    """Read UTF-8 lines as they arrive: lists of lines without their "\\n", a list for each chunk.
+
+    Args:
+        stream: A buffered binary stream.
+        name: What the stream is called in an error.
+
+    Raises:
+        UserError: a line is not UTF-8. The lines before it have been handed out.
+    """
+    pending: list[bytes] = []  # the parts of a line whose end has not come yet
+    number = 0
+    read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)  # read1: what is there, no waiting
+    while chunk := read(CHUNK_BYTES):
+        first, *rest = chunk.split(b"\n")
+        pending.append(first)
+        if not rest:
+            continue
+        raw = [b"".join(pending), *rest[:-1]]
+        pending = [rest[-1]]
+        yield from _decode(raw, number, name)
+        number += len(raw)
+    if last := b"".join(pending):
+        yield from _decode([last], number, name)
+
+
+def translate_lines(
+    translate: Callable[[list[str]], Sequence[Translation]],
+    chunks: Iterable[list[str]],
+    output: BinaryIO,
+    as_json: bool,
+) -> None:
+    """Translate each chunk of lines and write it, flushed, before the next one is read."""
+    for lines in chunks:
+        for translation, line in zip(
+            translate([line.removesuffix("\r") for line in lines]), lines, strict=True
+        ):
+            if as_json:
+                record = {
+                    "source": translation.source,
+                    "text": translation.text,
+                    "score": round(translation.score, 4),
+                    "flags": list(translation.flags),
+                }
+                written = json.dumps(record, ensure_ascii=False)
+            else:
+                written = translation.text + "\r" * line.endswith("\r")
+            output.write(written.encode() + b"\n")
+        output.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    options = build_parser().parse_args(arguments)
+    return run_command(lambda: _run(options))
+
+
+def run_command(run: Callable[[], None]) -> int:
+    """Run a command's body: a user's mistake is one sentence and 2, Ctrl-C is 130, a closed pipe is quiet."""
+    try:
+        run()
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; give it somewhere to go.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    with contextlib.ExitStack() as stack:
+        stream: BinaryIO = sys.stdin.buffer
+        name = "stdin"
+        if options.file is not None:
+            name = str(options.file)
+            stream = stack.enter_context(open_input(options.file))
+
+        from keras_transformer.runtime.translator import (
+            Translator,
+        )  # heavy: after the arguments are known good
+
+        translator = Translator.from_pretrained(options.model, options.device, options.threads)
+        chunks = read_lines(stream, name)
+        translate_lines(translator.translate, chunks, sys.stdout.buffer, options.json)
+
+
+def open_input(path: Path) -> BinaryIO:
+    """Open a file for reading in binary.
+
+    Raises:
+        UserError: the file cannot be opened.
+    """
+    try:
+        return path.open("rb")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"cannot read {path.absolute()}: {reason}. Name a UTF-8 text file.") from None
+
+
+def _decode(raw: list[bytes], number: int, name: str) -> Iterator[list[str]]:
+    """Decode the lines after line `number`; the good ones before a bad one still go out."""
+    lines: list[str] = []
+    for line in raw:
+        if number + len(lines) == 0:
+            line = line.removeprefix(b"\xef\xbb\xbf")  # a byte order mark is no text
+        try:
+            lines.append(line.decode())
+        except UnicodeDecodeError as error:
+            if lines:
+                yield lines
+            raise UserError(
+                f"{name}, line {number + len(lines) + 1}: not UTF-8 (byte {error.start + 1} is "
+                f"0x{line[error.start]:02x}). Convert it first, for example with iconv."
+            ) from None
+    yield lines
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,376 @@
+"""The public translator, over a scripted engine and over small real bundles of random weights."""
+
+from __future__ import annotations
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_transformer.decoding import Cancelled
+from keras_transformer.errors import UserError
+from keras_transformer.runtime import translator as module
+from keras_transformer.runtime.translator import Translator, batches
+from tests.onnx_export import runs
+
+LOGIT = 5.0  # of the scripted token; all others are 0
+
+
+class ScriptedEngine:
+    """Writes `speak(source text)`; None means that it babbles without end. Notes the batches it was given."""
+
+    device, precision, device_note = "cpu", "fp32", "CPU: scripted"
+
+    def __init__(self, speak=str.upper):
+        self.tokenizer = runs.tokenizer()
+        self.speak = speak
+        self.started: list[list[int]] = []
+
+    def start(self, source_ids, max_length=None):
+        self.started.append([len(row) for row in source_ids])
+        outputs = []
+        for row in source_ids:
+            assert row[-1] == self.tokenizer.eos_id
+            outputs.append(self.script(self.tokenizer.decode(row[:-1].tolist())))
+
+        def step(token_ids, position):
+            assert position < max_length
+            logits = np.zeros((len(outputs), self.tokenizer.vocabulary_size), np.float32)
+            for row, output in enumerate(outputs):
+                logits[row, output[position % len(output)]] = LOGIT
+            return logits
+
+        return step
+
+    def script(self, text):
+        spoken = self.speak(text)
+        return [*self.tokenizer.encode(spoken), self.tokenizer.eos_id]
+
+
+def scripted(speak=str.upper, max_length=64, engine_type=ScriptedEngine):
+    engine = engine_type(speak)
+    tokenizer = engine.tokenizer
+    manifest = SimpleNamespace(
+        name="scripted", source_language="en", target_language="it", max_length=max_length,
+        pad_id=tokenizer.pad_id, bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id,
+    )  # fmt: skip
+    return Translator(engine, tokenizer, manifest), engine
+
+
+def test_one_text_gives_one_translation():
+    translator, _ = scripted()
+    translation = translator.translate("a small house.")
+    assert (translation.text, translation.source, translation.flags) == (
+        "A SMALL HOUSE.",
+        "a small house.",
+        (),
+    )
+
+
+def test_what_it_says_about_itself():
+    translator, _ = scripted()
+    assert (translator.source_language, translator.target_language, translator.name) == (
+        "en",
+        "it",
+        "scripted",
+    )
+    assert (translator.device, translator.device_note, translator.precision) == (
+        "cpu",
+        "CPU: scripted",
+        "fp32",
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The cat sleeps. The dog does not! Why?",
+        "\n\n  The cat sleeps.\n\n\tThe dog does not.  \n",
+        "One line\nand another\r\nand a third",
+        "- a small house\n- a red house\n\n1. a table\n2. 42",
+        "Look at https://example.org/a?b=1 now.",
+        "  ",
+    ],
+)
+def test_layout_stays_and_nothing_is_dropped(text):
+    translator, _ = scripted()
+    assert translator.translate(text).text.lower() == text.lower()
+
+
+def test_sentences_are_translated_one_by_one():
+    translator, engine = scripted()
+    translator.translate("The cat sleeps. The small house is red.\nThe table is small.")
+    assert sum(len(batch) for batch in engine.started) == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "\n\n", "42", "3.14", "12:30", "???", "- - -", "🙂", "👍🏽 🎉", "https://example.org/house",
+     "www.example.org", "name@example.org", "1 + 1 = 2"],
+)  # fmt: skip
+def test_text_without_words_is_copied_and_flagged(text):
+    translator, engine = scripted()
+    translation = translator.translate(text)
+    assert (translation.text, translation.score, translation.flags) == (text, 0.0, ("copied",))
+    assert engine.started == []
+
+
+@pytest.mark.parametrize("text", ["a", "Hi", "42 houses", "see https://example.org", "à", "🙂 yes"])
+def test_text_with_words_is_not_copied(text):
+    assert scripted()[0].translate(text).flags == ()
+
+
+def test_a_list_keeps_its_order_and_each_sentence_is_translated_once():
+    translator, engine = scripted()
+    texts = ["red house", "a", "red house", "", "the small red table. red house", "a"]
+    translations = translator.translate(texts)
+    assert [translation.text for translation in translations] == [text.upper() for text in texts]
+    assert [translation.source for translation in translations] == texts
+    assert sum(len(batch) for batch in engine.started) <= 4  # house, a, table, and "red house" at most twice
+
+
+def test_an_empty_list_gives_an_empty_list():
+    assert scripted()[0].translate([]) == []
+
+
+def test_tuples_are_lists_too():
+    assert [item.text for item in scripted()[0].translate(("a", "red"))] == ["A", "RED"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [(3, "int"), (None, "NoneType"), (["a", 3], "list"), (b"a", "bytes")]
+)
+def test_other_types_are_refused(text, kind):
+    translator, _ = scripted()
+    message = (
+        rf"^`text` must be a string or a list of strings, got {kind}\. Pass one string, or a list of them\.$"
+    )
+    with pytest.raises(TypeError, match=message):
+        translator.translate(text)
+
+
+def test_batches_hold_like_lengths_within_their_limits():
+    lengths = [random.Random(5).randint(1, 250) for _ in range(500)] + [3000]
+    found = batches(lengths)
+    assert sorted(row for batch in found for row in batch) == list(range(501))
+    longest = [lengths[batch[0]] for batch in found]
+    assert longest == sorted(longest, reverse=True)
+    for batch in found:
+        assert len(batch) <= module.BATCH_ROWS
+        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= module.BATCH_TOKENS
+    assert len(found) < 100  # and they are full: 500 rows of 125 tokens on average are 62 batches of 1,024
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the cat sleeps on the table, and the small red house, which is old, stands near the tree; " * 4
+        + "ok.",
+        "cat " * 200,
+        "x" * 500,
+        "gatto\u00a0" * 100,
+    ],
+)
+def test_a_sentence_too_long_for_the_model_is_split_and_nothing_is_dropped(text):
+    translator, engine = scripted(lambda sentence: sentence, max_length=48)
+    translation = translator.translate(text)
+    assert translation.text == text
+    assert translation.flags == ("split",)
+    assert max(length for batch in engine.started for length in batch) <= 2 * 48 // 3
+
+
+def test_a_translation_stays_on_its_line():
+    translator, _ = scripted(lambda text: "\n" + text + "\r\n\u2028b\n")
+    assert translator.translate(["a", "c"])[1].text == "c b"
+    assert translator.translate("a\nc").text == "a b\nc b"
+
+
+def test_where_the_model_says_nothing_the_original_is_kept_and_flagged():
+    translator, _ = scripted(lambda text: "")
+    translation = translator.translate("  a red house\n")
+    assert (translation.text, translation.flags) == ("  a red house\n", ("kept",))
+
+
+class Babbling(ScriptedEngine):
+    """Writes `speak(source text)` over and over and never ends."""
+
+    def script(self, text):
+        return self.tokenizer.encode(self.speak(text))
+
+
+def test_an_endless_loop_is_cut_and_flagged():
+    translator, _ = scripted(lambda text: " house", engine_type=Babbling)
+    translation = translator.translate("the cat sleeps on the table")
+    assert translation.flags == ("cut_loop",)
+    assert translation.text.split() == ["house"]
+
+
+def test_an_output_at_its_length_limit_is_flagged():
+    words = " ".join(str(number) for number in range(1000, 1100))
+    translator, _ = scripted(lambda text: words, engine_type=Babbling)
+    translation = translator.translate("the cat")
+    assert translation.flags == ("cut_length",)
+    assert words.startswith(translation.text)
+
+
+def test_the_score_is_the_mean_log_probability_of_all_tokens():
+    translator, engine = scripted()
+    others = engine.tokenizer.vocabulary_size - 1
+    expected = -np.log1p(others * np.exp(-LOGIT))
+    # float32 sums of about 400 terms
+    assert translator.translate("The cat sleeps. 42\nA red house.").score == pytest.approx(expected, rel=1e-5)
+
+
+class Slow(ScriptedEngine):
+    steps = 0
+
+    def start(self, source_ids, max_length=None):
+        step = super().start(source_ids, max_length)
+
+        def counted(token_ids, position):
+            self.steps += 1
+            return step(token_ids, position)
+
+        return counted
+
+
+def test_should_stop_is_heard_between_steps_and_the_translator_stays_usable():
+    translator, engine = scripted(engine_type=Slow)
+    with pytest.raises(Cancelled, match=r"^The search was cancelled\.$"):
+        translator.translate("the small red house", should_stop=lambda: engine.steps >= 3)
+    assert engine.steps == 3
+    assert translator.translate("the small red house").text == "THE SMALL RED HOUSE"
+
+
+def test_should_stop_is_heard_before_the_first_batch():
+    translator, engine = scripted()
+    with pytest.raises(Cancelled, match=r"^The translation was cancelled\.$"):
+        translator.translate("the small red house", should_stop=lambda: True)
+    assert engine.started == []
+
+
+WORDS = st.lists(
+    st.sampled_from(["cat", "the", "red", "42", "Mr.", "U.S.", "no.", "Why?", "e.g.", "🙂", "a"])
+)
+GAPS = st.sampled_from([" ", "  ", "\n", "\n\n  ", "\t", "\r\n", " \u00a0"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(WORDS, st.lists(GAPS, min_size=12, max_size=12))
+def test_an_engine_that_echoes_gives_every_text_back(words, gaps):
+    text = "".join(word + gaps[i % len(gaps)] for i, word in enumerate(words))
+    assert scripted(lambda sentence: sentence)[0].translate(text).text == text
+
+
+def test_without_a_shipped_bundle_the_error_says_how_to_make_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "SHIPPED_BUNDLE", tmp_path / "none")
+    with pytest.raises(
+        UserError, match=r"^no model is shipped at .*none\. Make one with .* name its folder\.$"
+    ):
+        Translator.from_pretrained()
+
+
+# From here on a real engine: random weights translate nonsense, which must still obey.
+
+SENTENCES = [
+    "the cat sleeps on the table",
+    "a small red house",
+    "the table",
+    "cat",
+    "the red cat sleeps",
+    "a house is on the red table",
+    "una casa",
+    "is the small table red or is it not",
+]
+
+
+@pytest.fixture(scope="module", params=["fp32", "int8"])
+def bundle_folder(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    config = runs.config(max_length=64, dropout_rate=0.0)
+    runs.write_bundle(folder, config, runs.weights_of(config), (request.param,))
+    return folder
+
+
+def facts(translation):
+    return translation.text, translation.flags
+
+
+def test_batch_mates_never_change_a_translation(bundle_folder):
+    translator = Translator.from_pretrained(bundle_folder, "cpu", 1)
+    assert bundle_folder.name.startswith(translator.precision)
+    alone = [translator.translate(sentence) for sentence in SENTENCES]
+    assert len({item.text for item in alone}) > 4  # nonsense, but not one nonsense for all
+    generator = random.Random(3)
+    for count in (2, 3, 5, 8, 8):
+        rows = generator.sample(range(len(SENTENCES)), count)
+        together = translator.translate([SENTENCES[row] for row in rows])
+        assert [facts(item) for item in together] == [facts(alone[row]) for row in rows]
+        # Products of one row and of several round differently in float32; int8 has the same scales.
+        np.testing.assert_allclose(
+            [item.score for item in together], [alone[row].score for row in rows], rtol=1e-4
+        )
+
+
+def test_threads_share_a_translator(bundle_folder):
+    translator = Translator.from_pretrained(bundle_folder, "cpu", 1)
+    expected = [facts(translator.translate(sentence)) for sentence in SENTENCES]
+    ready = threading.Barrier(4)
+
+    def work(shift):
+        order = SENTENCES[shift:] + SENTENCES[:shift]
+        ready.wait()
+        found = [facts(translator.translate(sentence)) for sentence in order]
+        return found[len(found) - shift :] + found[: len(found) - shift]
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(work, range(1, 5)):
+            assert found == expected
+
+
+def test_cancelled_in_the_middle_and_usable_afterwards(bundle_folder):
+    translator = Translator.from_pretrained(bundle_folder, "cpu", 1)
+    expected = [facts(item) for item in translator.translate(SENTENCES)]
+    answers = iter([False] * 5 + [True])
+    with pytest.raises(Cancelled, match=r"^The search was cancelled\.$"):
+        translator.translate(SENTENCES, should_stop=lambda: next(answers))
+    assert [facts(item) for item in translator.translate(SENTENCES)] == expected
+
+
+def test_the_device_is_the_one_that_runs(bundle_folder):
+    assert Translator.from_pretrained(bundle_folder, "cpu").device == "cpu"
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    if not module.SHIPPED_BUNDLE.is_dir():
+        pytest.skip(f"no bundle is shipped yet at {module.SHIPPED_BUNDLE}")
+    return Translator.from_pretrained(device="cpu", num_threads=1)
+
+
+def test_the_shipped_bundle_loves_you(shipped):
+    assert (shipped.source_language, shipped.target_language) == ("en", "it")
+    assert shipped.translate("I love you very much.").text in ("Ti amo molto.", "Ti amo tantissimo.")
+
+
+@pytest.mark.parametrize("text", ["Hello", "Hello.", "Yes", "No, no, no!", "Thank you very, very much."])
+def test_the_shipped_bundle_does_not_babble_over_short_text(shipped, text):
+    translation = shipped.translate(text)
+    assert translation.text
+    assert len(translation.text.split()) <= 2 * len(text.split()) + 1
+    assert translation.flags == ()
+
+
+def test_the_shipped_bundle_gives_the_same_text_in_any_company(shipped):
+    texts = [
+        "The cat sleeps on the table.", "Where is the station?", "I do not know.",
+        "She gave me a book that I had never read before, and I thanked her.", "What time is it?",
+    ]  # fmt: skip
+    alone = [shipped.translate(text).text for text in texts]
+    assert [item.text for item in shipped.translate(texts)] == alone
+    assert [item.text for item in shipped.translate(texts[::-1])] == alone[::-1]
