@@ -467,7 +467,8 @@ def test_weights_of_another_width_are_refused_by_shape(tmp_path):
     weights["decoder_layers/1/feed_forward/inner/bias"] = np.zeros(16, dtype=np.float32)
     save_file(weights, path)
     model, before = random_model(config, seed=1)
-    message = f"{path}: decoder_layers/1/feed_forward/inner/bias must have shape (17,), got (16,)."
+    message = f"{path}: decoder_layers/1/feed_forward/inner/bias must have shape (17,), got (16,). "
+    message += "Build the model with the sizes of its own model.json."
     with raises_message(UserError, message):
         model.load_safetensors(path)
     # A refused file must not leave a model of two halves.

@@ -21,8 +21,6 @@ class Progress(keras.callbacks.Callback):
         every_seconds: Between two lines.
     """
 
-    async_safe = True  # the loss is read only when a line is due: reading it at each batch waits for the GPU
-
     def __init__(self, console, tokens_per_update, start_step, max_steps, every_seconds=10.0):
         super().__init__()
         self.console, self.tokens_per_update, self.max_steps = console, tokens_per_update, max_steps
@@ -137,7 +135,8 @@ class Evaluation(keras.callbacks.Callback):
 def copy_weights(model, twin):
     """Give `twin` the weights of `model`; both are built from one configuration."""
     for variable, value in zip(twin.trainable_variables, model.trainable_variables, strict=True):
-        variable.assign(ops.convert_to_tensor(value.value, dtype="float32"))
+        # A copy even where nothing is cast: JAX gives the model's own buffers away at its next update.
+        variable.assign(ops.copy(ops.cast(value.value, "float32")))
 
 
 def translate_texts(model, tokenizer, texts, max_length, batch_size=64):

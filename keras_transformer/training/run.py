@@ -42,8 +42,6 @@ class Interrupt(keras.callbacks.Callback):
         start_step, max_steps: This call's first update and the run's last.
     """
 
-    async_safe = True
-
     def __init__(self, deadline, start_step, max_steps):
         super().__init__()
         self.deadline, self.step, self.max_steps = deadline, start_step, max_steps
