@@ -30,6 +30,7 @@ $(RUN)/bundle/manifest.json: | $(VENV)/run.stamp
 
 run: $(VENV)/run.stamp $(RUN)/bundle/manifest.json
 	$(BIN)/python examples/first_light.py $(RUN)/bundle
+	-@if [ -n "$$DISPLAY" ]; then $(BIN)/python -m desktop_app; fi
 
 test: test-once $(addprefix test-,$(BACKENDS))
 

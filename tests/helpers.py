@@ -16,7 +16,7 @@ if keras.backend.backend() == "jax":
     # These models run for microseconds and compile for seconds; the mathematics is the same.
     jax.config.update("jax_disable_most_optimizations", True)
 
-# All different, so that a swapped axis cannot pass: B, T, S, H, K of house.md, D = H * K, then F, V, L.
+# All different, so that a swapped axis cannot pass: B, T, S, H, K, D = H * K, then F, V, L.
 BATCH, TARGET, SOURCE, HEADS, HEAD_DIM = 2, 3, 5, 7, 4
 MODEL_DIM, FEED_FORWARD_DIM, VOCABULARY, MAX_LENGTH = HEADS * HEAD_DIM, 17, 23, 13
 

@@ -104,17 +104,17 @@ class _Sentences:
 def _read(config):
     """Cleaned training and validation text, and the report of what was dropped."""
     data = config.data
+    languages = (data.source_language, data.target_language)
     if data.train:
         corpus, source = read_parallel(*data.train), " ".join(data.train)
     elif data.dataset:
-        languages = (data.source_language, data.target_language)
         corpus, source = read_dataset(data.dataset, data.subset, *languages), data.dataset
     else:
-        corpus, source = read_embedded("train"), "embedded (Tatoeba)"
+        corpus, source = read_embedded("train", *languages), "embedded (Tatoeba)"
     if data.valid:
         valid, train = read_parallel(*data.valid), corpus
     elif not (data.train or data.dataset):
-        valid, train = read_embedded("valid"), corpus
+        valid, train = read_embedded("valid", *languages), corpus
     else:
         valid, train = _hold_out(corpus, data.valid_pairs)
     valid, valid_report = clean(valid)

@@ -100,6 +100,8 @@ def test_mistakes_exit_2_in_one_sentence(tmp_path, files, capsys):
     short.write_text("uno\n")
     assert fit.main([*SMALL, "--train", files[0], str(short), "--output", str(tmp_path / "run")]) == 2
     assert f"{short}, line 2: must have as many lines as" in capsys.readouterr().err
+    assert fit.main([*SMALL, "--target-lang", "de", "--output", str(tmp_path / "run")]) == 2
+    assert "'de'" in capsys.readouterr().err  # the embedded sentences are English and Italian
     assert fit.main(["--resume"]) == 2
     assert "--resume needs --output RUN" in capsys.readouterr().err
     assert fit.main(["--resume", "--output", str(tmp_path / "none"), "--preset", "tiny"]) == 2
