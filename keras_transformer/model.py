@@ -234,9 +234,9 @@ class Transformer(keras.Model):
         return cls(ModelConfig.from_dict(values.pop("config")), **values)
 
 
-def build_transformer(config):
-    """A built `Transformer`: its weights exist before the first batch."""
-    model = Transformer(config, name="transformer")
+def build_transformer(config, dtype=None):
+    """A built `Transformer`: its weights exist before the first batch. `dtype` as in any Keras layer."""
+    model = Transformer(config, dtype=dtype, name="transformer")
     model.build()
     return model
 

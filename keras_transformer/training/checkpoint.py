@@ -12,9 +12,7 @@ import numpy as np
 from keras import ops
 from safetensors.numpy import load_file, save_file
 
-from keras_transformer.config import ModelConfig
 from keras_transformer.errors import UserError
-from keras_transformer.model import build_transformer
 
 FORMAT = 1
 WEIGHTS_FILE = "weights.safetensors"
@@ -82,14 +80,6 @@ def read_description(folder):
             f"{path} must have format {FORMAT}, got {description.get('format')!r}. Train it anew."
         )
     return description
-
-
-def load_model(folder):
-    """The float32 `Transformer` of a checkpoint folder, under the current backend."""
-    description = read_description(folder)
-    model = build_transformer(ModelConfig.from_dict(description["model"]))
-    model.load_safetensors(Path(folder) / WEIGHTS_FILE)
-    return model
 
 
 def load_optimizer(folder, optimizer, variables):

@@ -8,7 +8,7 @@ import keras
 
 from keras_transformer.config import load_config, save_config
 from keras_transformer.errors import UserError
-from keras_transformer.model import Transformer
+from keras_transformer.model import build_transformer
 from keras_transformer.training.batches import Batches
 from keras_transformer.training.checkpoint import (
     WEIGHTS_FILE,
@@ -39,12 +39,13 @@ class Interrupt(keras.callbacks.Callback):
 
     Args:
         deadline: `time.monotonic()` at which to stop, or None.
-        start_step, max_steps: This call's first update and the run's last.
+        progress: The run's `Progress`, which counts updates; it stands before this one in the list.
+        max_steps: The run's last update.
     """
 
-    def __init__(self, deadline, start_step, max_steps):
+    def __init__(self, deadline, progress, max_steps):
         super().__init__()
-        self.deadline, self.step, self.max_steps = deadline, start_step, max_steps
+        self.deadline, self.progress, self.max_steps = deadline, progress, max_steps
         self.signal_number = None
 
     def on_train_begin(self, logs=None):
@@ -57,9 +58,8 @@ class Interrupt(keras.callbacks.Callback):
             signal.signal(number, handler)
 
     def on_train_batch_end(self, batch, logs=None):
-        self.step += 1
         late = self.deadline is not None and time.monotonic() >= self.deadline
-        if self.signal_number or late or self.step >= self.max_steps:
+        if self.signal_number or late or self.progress.step >= self.max_steps:
             self.model.stop_training = True
 
     def _remember(self, number, frame):
@@ -86,23 +86,24 @@ def train(config, folder, console, resume=False):
     started = time.monotonic()
     folder = Path(folder)
     last = _check_folder(config, folder, resume)
-    folder.mkdir(parents=True, exist_ok=True)
-    keras.utils.set_random_seed(config.train.seed)
-    prepared = prepare(config, folder, console)
-    save_config(config, folder / "config.toml")
-
-    model = compiled_model(prepared.model_config, config.train)
     facts = {"steps": 0, "seconds": 0.0, "target_tokens": 0, "best_chrf": -1.0}
     if resume:
         facts |= read_description(last)["training"]
-        model.load_safetensors(last / WEIGHTS_FILE)
-        load_optimizer(last, model.optimizer, model.trainable_variables)
     start_step, max_steps = facts["steps"], config.train.max_steps
     if start_step >= max_steps:
         raise UserError(
             f"--max-steps must be above the {start_step} updates already made, got {max_steps}. "
             "Raise it to go on."
         )
+    folder.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(config.train.seed)
+    prepared = prepare(config, folder, console)
+    save_config(config, folder / "config.toml")
+
+    model = compiled_model(prepared.model_config, config.train)
+    if resume:
+        model.load_safetensors(last / WEIGHTS_FILE)
+        load_optimizer(last, model.optimizer, model.trainable_variables)
     batches = _batches(prepared.train, prepared.model_config, config.train)
     console.print(
         f"{model.count_params():,} weights, {keras.config.backend()}, {model.dtype_policy.name}; "
@@ -115,7 +116,7 @@ def train(config, folder, console, resume=False):
     tokens_per_update = batches.target_tokens / len(batches)
     progress = Progress(console, tokens_per_update, start_step, max_steps)
     deadline = started + 60 * config.train.max_minutes if config.train.max_minutes else None
-    interrupt = Interrupt(deadline, start_step, max_steps)
+    interrupt = Interrupt(deadline, progress, max_steps)
     twin = _float32_twin(prepared.model_config, config.train)
     valid_batches = _batches(prepared.valid, prepared.model_config, config.train)
 
@@ -168,8 +169,7 @@ def train(config, folder, console, resume=False):
 
 def compiled_model(model_config, train_config):
     """A built and compiled `Transformer` with the paper's optimizer, loss and schedule."""
-    model = Transformer(model_config, dtype=_precision(train_config.precision), name="transformer")
-    model.build()
+    model = build_transformer(model_config, dtype=_precision(train_config.precision))
     schedule = WarmupInverseSquareRoot(
         model_config.model_dim,
         train_config.warmup_steps,
@@ -193,8 +193,7 @@ def compiled_model(model_config, train_config):
 
 def _float32_twin(model_config, train_config):
     # What is decoded, scored and saved is computed in float32, however the weights are trained.
-    twin = Transformer(model_config, dtype="float32", name="transformer")
-    twin.build()
+    twin = build_transformer(model_config, dtype="float32")
     twin.compile(
         loss=LabelSmoothedCrossEntropy(train_config.label_smoothing, model_config.pad_id),
         jit_compile=_jit(train_config.jit_compile),

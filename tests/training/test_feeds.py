@@ -16,6 +16,20 @@ def batch(b, s, t, first=5):
     return Batch(source, inputs, outputs, np.ones((b, t), np.float32))
 
 
+def tiny_model(**changes):
+    config = ModelConfig(
+        vocabulary_size=30,
+        model_dim=8,
+        feed_forward_dim=12,
+        num_heads=2,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        max_length=16,
+        **changes,
+    )
+    return compiled_model(config, TrainConfig())
+
+
 def test_items_come_in_order_and_errors_come_through():
     def items():
         yield 1
@@ -42,16 +56,7 @@ def test_a_reader_that_leaves_ends_the_thread():
 
 def test_a_feed_gives_keras_every_batch_in_its_own_shape():
     """Lengths that change after two equal batches: Keras left alone would freeze the first shape."""
-    config = ModelConfig(
-        vocabulary_size=30,
-        model_dim=8,
-        feed_forward_dim=12,
-        num_heads=2,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-        max_length=16,
-    )
-    model = compiled_model(config, TrainConfig())
+    model = tiny_model()
     given = [batch(2, 3, 5), batch(2, 3, 5), batch(3, 7, 4, first=9), batch(1, 2, 6)]
     seen = []
 
@@ -65,17 +70,7 @@ def test_a_feed_gives_keras_every_batch_in_its_own_shape():
 
 
 def test_the_reported_loss_is_weighted_by_tokens():
-    config = ModelConfig(
-        vocabulary_size=30,
-        model_dim=8,
-        feed_forward_dim=12,
-        num_heads=2,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-        max_length=16,
-        dropout_rate=0.0,
-    )
-    model = compiled_model(config, TrainConfig())
+    model = tiny_model(dropout_rate=0.0)
     given = [batch(1, 3, 2), batch(4, 3, 9)]
     alone = [
         model.evaluate(feed(lambda one=one: iter([one])), verbose=0, return_dict=True)["token_loss"]
