@@ -1,4 +1,4 @@
-# make run · make test · make lint · make bench: each works on a fresh clone and makes .venv itself.
+# make run · make test · make lint · make bench · make frozen: each works on a fresh clone and makes .venv itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ BACKENDS := torch tensorflow jax
 # What differs between the backends; everything else is tested once.
 BACKEND_TESTS := tests/layers tests/training tests/test_model.py tests/test_model_training.py
 
-.PHONY: run test test-once lint bench clean $(addprefix test-,$(BACKENDS))
+.PHONY: run test test-once lint bench frozen clean $(addprefix test-,$(BACKENDS))
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -46,8 +46,21 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev.stamp
-	$(BIN)/python benchmarks/translate.py
+# Optimum needs older releases than ours: an environment for itself.
+build/optimum/bin/python: benchmarks/requirements-optimum.txt
+	$(PYTHON) -m venv build/optimum
+	build/optimum/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+bench: $(VENV)/dev.stamp build/optimum/bin/python
+	$(PIP) -r benchmarks/requirements.txt
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/desktop.py
+
+# dist/keras-transformer: the window in one folder that starts without Python.
+frozen: $(VENV)/dev.stamp
+	packaging/build_frozen.sh
+	$(BIN)/python packaging/check_frozen.py
 
 clean:
-	rm -rf $(VENV) runs/first-light build *.egg-info
+	rm -rf $(VENV) runs/first-light build dist *.egg-info

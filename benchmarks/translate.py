@@ -23,7 +23,7 @@ def measure(model: str, rows: int, threads: int) -> dict[str, float]:
     from keras_transformer import Translator
     from keras_transformer.text.corpus import read_embedded
 
-    translator = Translator.from_pretrained(model or None, "cpu", threads)
+    translator = Translator.from_pretrained(model or None, "cpu", threads, cache_size=0)
     loaded = time.perf_counter() - started
     translator.translate("I love you very much.")
     sentences = list(read_embedded("test")["source"])

@@ -7,20 +7,33 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from desktop_app import messages, settings, system
-from desktop_app.service import Answer, LoadedModel, ShouldStop, TranslationService
+from desktop_app import settings, system
+from desktop_app.crash_log import CrashLog, log_path
+from desktop_app.service import Load, LoadedModel, TranslationService
 from keras_transformer.errors import UserError
 
 if TYPE_CHECKING:
     import tkinter
 
-_CLOSE_SECONDS = 5.0  # longer than one decoding step and than the load of the largest bundle we ship
+_CLOSE_SECONDS = 1.0  # a cancelled translation ends in a fraction of it; a load need not be waited for
+_KEEP_SECONDS = 0.3  # at least, for what is still being written to the history
 _EXIT_USER_ERROR = 2
+_ICON = "keras-transformer.png"
+
+NO_TKINTER = (
+    "the window needs tkinter, which this Python lacks. "
+    "Install it (Debian and Ubuntu: python3-tk, Fedora: python3-tkinter, Homebrew: python-tk)."
+)
+NO_DISPLAY = (
+    "the window needs a display, got {reason}. "
+    "Start it from a desktop session, or translate in the terminal with "
+    "`python -m keras_transformer.translate`."
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,15 +42,14 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m desktop_app",
         description="Open the translator: type on the left, read the translation on the right. "
         "Works offline; nothing you type leaves the computer.",
-        epilog="Keys: Ctrl+Enter translate now, Ctrl+Shift+C copy the translation, Ctrl+L clear, "
-        "Ctrl+Q quit, Tab next pane or button. "
+        epilog="F1 in the window lists its keys. "
         "Exit codes: 0 closed, 1 failed, 2 no display, no model or wrong usage, 130 interrupted.",
     )
     parser.add_argument(
         "--model",
         type=Path,
         metavar="BUNDLE",
-        help="folder written by export/to_onnx.py (default: the model shipped with the package)",
+        help="folder written by export/to_onnx.py (default: the model picked last, else the shipped one)",
     )
     parser.add_argument(
         "--device",
@@ -61,31 +73,14 @@ def check_folder(folder: Path | None) -> None:
 
 
 def load_bundle(folder: Path | None, device: str) -> LoadedModel:
-    """Load a bundle and return what the service needs of it.
-
-    Args:
-        folder: The bundle, or None for the one shipped with the package.
-        device: "auto", "cpu" or "cuda".
+    """Load a bundle, None for the shipped one, and return what the service needs of it.
 
     Raises:
         UserError: the bundle is missing or damaged, or the device is not there.
     """
-    from keras_transformer.runtime.translator import Translator  # heavy: on the worker's thread
+    from desktop_app import adapter  # the engine: on the worker's thread
 
-    translator = Translator.from_pretrained(folder, device=device)
-
-    def translate(text: str, should_stop: ShouldStop) -> Answer:
-        translation = translator.translate(text, should_stop=should_stop)
-        return Answer(translation.text, messages.note(translation.flags))
-
-    return LoadedModel(
-        translate=translate,
-        source_language=translator.source_language,
-        target_language=translator.target_language,
-        device=translator.device,
-        device_note=translator.device_note,
-        precision=translator.precision,
-    )
+    return adapter.load_bundle(folder, device)
 
 
 def open_root() -> tkinter.Tk:
@@ -93,35 +88,60 @@ def open_root() -> tkinter.Tk:
     try:
         import tkinter
     except ImportError as error:
-        raise UserError(messages.NO_TKINTER) from error
+        raise UserError(NO_TKINTER) from error
     system.announce_dpi_awareness()
     try:
         root = tkinter.Tk(className="keras_transformer")
     except tkinter.TclError as error:
-        raise UserError(messages.NO_DISPLAY.format(reason=f'"{error}"')) from error
+        raise UserError(NO_DISPLAY.format(reason=f'"{error}"')) from error
     root.withdraw()
     return root
 
 
-def run(load: Callable[[], LoadedModel]) -> int:
+def remembered_folder(chosen: settings.WindowSettings) -> Path | None:
+    """Return the model picked last, None where it has gone or none was picked."""
+    from keras_transformer.runtime.bundle import MANIFEST_FILE
+
+    folder = Path(chosen.model)
+    return folder if chosen.model and (folder / MANIFEST_FILE).is_file() else None
+
+
+def run(model: Path | None, device: str, crash_log: CrashLog) -> int:
     """Open the window over a model, and return the exit code once it is closed.
 
     Args:
-        load: Loads the model; called on the worker thread while the window already shows.
+        model: A bundle folder, or None for the one picked last.
+        device: "auto", "cpu" or "cuda".
+        crash_log: Told what callbacks raise.
 
     Raises:
-        UserError: no tkinter, no display, or what `load` raised as such.
+        UserError: no tkinter, no display, or what the load raised as such.
     """
+
+    def load(folder: Path | None) -> Load:
+        return lambda: load_bundle(folder, device)
+
     root = open_root()
-    service = TranslationService(load)
+    path = settings.settings_path()
+    chosen, set_aside = settings.load_settings(path)
+    service = TranslationService(load(model or remembered_folder(chosen)))
     service.start()  # the model loads while the window is built
 
+    from desktop_app.history import History, history_path
+    from desktop_app.messages import Messages, chosen_language
+    from desktop_app.models import Models, models_path
+    from desktop_app.rooms import Rooms
     from desktop_app.theme import Theme
     from desktop_app.window import Window
 
-    path = settings.settings_path()
-    theme = Theme(root, dark=system.prefers_dark(), dpi=system.xft_dpi())
-    window = Window(root, service, theme, settings.load_settings(path))
+    dark = system.prefers_dark() if chosen.look == "system" else chosen.look == "dark"
+    theme = Theme(root, dark=dark, dpi=system.xft_dpi(), font_size=chosen.font_size)
+    say = Messages(chosen_language(chosen.language))
+    history = History(history_path())
+    rooms = Rooms(load, history, Models(models_path()), crash_log.record)
+    notice = say("error.settings", name=set_aside) if set_aside else ""
+    window = Window(root, service, theme, say, chosen, rooms, notice)
+    root.after(500, lambda: _show_icon(root))  # after the window: it costs milliseconds
 
     def stop(number: int, _frame: FrameType | None) -> None:
         window.quit(128 + number)
@@ -130,26 +150,46 @@ def run(load: Callable[[], LoadedModel]) -> int:
     signal.signal(signal.SIGTERM, stop)
     window.run()
     settings.save_settings(path, window.settings())
-    root.destroy()
-    if not service.close(_CLOSE_SECONDS):
+    root.withdraw()
+    root.update_idletasks()  # gone from the screen before the threads are waited for
+    deadline = time.monotonic() + _CLOSE_SECONDS
+    ended = service.close(_CLOSE_SECONDS)
+    ended = window.close(max(_KEEP_SECONDS, deadline - time.monotonic())) and ended
+    if ended:
+        history.close()
+    error = window.live.load_error
+    if error is not None and not window.exit_code:
+        window.exit_code = _EXIT_USER_ERROR if isinstance(error, UserError) else 1
+        logging.getLogger(__name__).error("the model could not be loaded: %s", error, exc_info=_trace(error))
+    if not ended:
         # Still inside a call into native code: ending the interpreter under it would crash.
-        logging.getLogger(__name__).warning("the worker did not end in time; leaving without it")
+        logging.getLogger(__name__).warning("a thread did not end in time; leaving without it")
         logging.shutdown()
         os._exit(window.exit_code)
-    if isinstance(window.load_error, UserError):
-        raise window.load_error
-    if window.load_error is not None:
-        logging.getLogger(__name__).error("the model could not be loaded", exc_info=window.load_error)
+    root.destroy()
     return window.exit_code
+
+
+def _show_icon(root: tkinter.Tk) -> None:
+    import tkinter
+
+    root.iconphoto(True, tkinter.PhotoImage(master=root, file=Path(__file__).parent / "icons" / _ICON))
+
+
+def _trace(error: Exception) -> Exception | None:
+    """Return what a log needs beside the sentence: nothing of a user's mistake, the trace of a bug."""
+    return None if isinstance(error, UserError) else error
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    crash_log = CrashLog(log_path())
+    crash_log.install()
     try:
         check_folder(options.model)
-        return run(lambda: load_bundle(options.model, options.device))
+        return run(options.model, options.device, crash_log)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return _EXIT_USER_ERROR

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import bisect
 import tkinter
 from collections.abc import Callable
 from tkinter import ttk
 
-from desktop_app.plain_text import MAX_LINE_CHARACTERS, clean_text, split_long_line
+from desktop_app.plain_text import MAX_LINE_CHARACTERS, clean_text, common_ends, split_long_line
 from desktop_app.theme import Theme
 
 # A newline with this tag is ours: it keeps a very long line bearable and is no part of the text.
 _SOFT_BREAK = "soft_break"
+
+# A line on the screen, and what ends it: "\n" of the text, `_SOFT` of ours, "" for the last line.
+_Line = tuple[str, str]
+_SOFT = "\x00"  # clean text holds none
 
 
 class TextPane(ttk.Frame):
@@ -19,37 +24,44 @@ class TextPane(ttk.Frame):
     Args:
         parent: The widget that holds the pane.
         theme: Fonts and colours.
-        heading: The language's name.
         editable: False for a pane that can be read, selected and copied only.
     """
 
-    def __init__(self, parent: tkinter.Misc, theme: Theme, heading: str, *, editable: bool) -> None:
+    def __init__(self, parent: tkinter.Misc, theme: Theme, *, editable: bool) -> None:
         super().__init__(parent)
-        self._theme = theme
-        self._editable = editable
-        self._header = ttk.Frame(self)
-        self._heading = ttk.Label(self._header, text=heading, style="Heading.TLabel")
+        self.theme = theme
+        self.editable = editable
+        self.header = ttk.Frame(self)
+        self._heading = ttk.Label(self.header, style="Heading.TLabel")
         self._heading.pack(side="left")
-        self._header.grid(row=0, column=0, sticky="ew", pady=(0, theme.pixels(6)))
+        self.header.grid(row=0, column=0, sticky="ew", pady=(0, theme.pixels(6)))
         # takefocus: Tk leaves a disabled text out of the Tab order otherwise.
         self.text = tkinter.Text(self, width=20, height=5, takefocus=1, undo=editable, maxundo=1000)
-        theme.style_text(self.text)
+        self._muted = False
         self.text.grid(row=1, column=0, sticky="nsew")
         # Inside the text's own margin, and only where there is something to scroll to.
         self._scrollbar = ttk.Scrollbar(self.text, command=self.text.yview, cursor="arrow")
         self.text.configure(yscrollcommand=self._scrolled)
         self.rowconfigure(1, weight=1)
         self.columnconfigure(0, weight=1)
-        self._bind_keys()
+        self._begins: list[int] = []  # character offset of each display line; empty: not known
+        self.restyle()
+        theme.on_change(self.restyle)
         if not editable:
             self.text.configure(state="disabled")
 
-    def add_button(self, label: str, command: Callable[[], None]) -> ttk.Button:
+    def add_button(self, command: Callable[[], None]) -> ttk.Button:
         """Put a button at the right end of the heading line, left of those already there."""
-        button = ttk.Button(self._header, text=label, command=command)
-        button.pack(side="right", padx=(self._theme.pixels(6), 0))
+        button = ttk.Button(self.header, command=command)
+        button.pack(side="right", padx=(self.theme.pixels(6), 0))
         button.lower()  # the Tab order is the stacking order: leftmost first
         return button
+
+    def restyle(self) -> None:
+        """Take over the theme's colours and fonts."""
+        if self.winfo_exists():
+            self.theme.style_text(self.text)
+            self.set_muted(self._muted)
 
     def set_heading(self, heading: str) -> None:
         """Show another language's name."""
@@ -58,26 +70,42 @@ class TextPane(ttk.Frame):
     def header_width(self) -> int:
         """Return the width in pixels that heading and buttons need."""
         self.update_idletasks()
-        return self._header.winfo_reqwidth() + self._theme.pixels(12)
-
-    def get_text(self) -> str:
-        """Return the text without our own line breaks."""
-        return self._between("1.0", "end-1c")
-
-    def set_text(self, text: str) -> None:
-        """Replace the whole text."""
-        self.text.configure(state="normal")
-        self.text.delete("1.0", "end")
-        self._insert("1.0", text)
-        if not self._editable:
-            self.text.configure(state="disabled")
-        self.text.yview_moveto(0.0)
+        return self.header.winfo_reqwidth() + self.theme.pixels(12)
 
     def set_muted(self, muted: bool) -> None:
         """Grey the text, or not: a grey translation belongs to an earlier text."""
-        if not self._theme.is_native:
-            colours = self._theme.palette
+        self._muted = muted
+        if not self.theme.is_native:
+            colours = self.theme.palette
             self.text.configure(foreground=colours.muted if muted else colours.text)
+
+    # ---- the text ------------------------------------------------------------------------------
+
+    def get_text(self) -> str:
+        """Return the text without our own line breaks."""
+        return self.between("1.0", "end-1c")
+
+    def set_text(self, text: str) -> None:
+        """Replace the text. Lines that stay are left alone, so that the place on the screen stays too."""
+        old = self._lines("1.0", "end-1c")
+        new = _display_lines(clean_text(text))
+        first, last = common_ends(old, new)
+        if first == len(old) == len(new):
+            return
+        self.text.configure(state="normal")
+        begin = f"{first + 1}.0"
+        # The last line has no line end of its own.
+        self.text.delete(begin, f"{len(old) - last + 1}.0" if last else "end-1c")
+        self.text.insert(begin, *_chunks(new[first : len(new) - last]))  # type: ignore[arg-type]
+        if not self.editable:
+            self.text.configure(state="disabled")
+        if not first:
+            self.text.yview_moveto(0.0)
+        self.changed()
+
+    def changed(self) -> None:
+        """Forget what is known of the text: to be called when the user has changed it."""
+        self._begins = []
 
     def break_long_lines(self) -> None:
         """Cut lines that were typed or joined beyond what Tk lays out quickly."""
@@ -91,116 +119,103 @@ class TextPane(ttk.Frame):
                 cuts.append(offset)
             for cut in reversed(cuts):
                 self.text.insert(f"{number}.{cut}", "\n", (_SOFT_BREAK,))
+            self.changed()
 
-    def _scrolled(self, first: float | str, last: float | str) -> None:
-        self._scrollbar.set(first, last)
-        if float(first) <= 0.0 and float(last) >= 1.0:
-            self._scrollbar.place_forget()
-        else:
-            inset = self._theme.pixels(2)
-            self._scrollbar.place(
-                relx=1.0,
-                x=-inset,
-                y=inset,
-                relheight=1.0,
-                height=-2 * inset,
-                anchor="ne",
-                bordermode="outside",
-            )
-
-    def _bind_keys(self) -> None:
-        text = self.text
-        text.bind("<<NextWindow>>", lambda _: _move_focus(text.tk_focusNext()))
-        text.bind("<<PrevWindow>>", lambda _: _move_focus(text.tk_focusPrev()))
-        text.bind("<Control-a>", lambda _: self._select_all())
-        text.bind("<<SelectAll>>", lambda _: self._select_all())
-        text.bind("<<Copy>>", lambda _: self._copy_selection())
-        text.bind("<Button-1>", lambda _: text.focus_set(), add=True)  # Tk skips a disabled text
-        if self._editable:
-            text.bind("<<Cut>>", lambda _: self._cut_selection())
-            text.bind("<<Paste>>", lambda _: self._paste("CLIPBOARD", "insert"))
-            text.bind("<<PasteSelection>>", lambda event: self._paste_at_pointer(event))
-
-    def _insert(self, index: str, text: str) -> None:
+    def insert_text(self, index: str, text: str) -> None:
         """Insert cleaned text with soft breaks, in one call to Tk."""
-        lines = clean_text(text).split("\n")
-        # NUL marks a soft break: clean text holds none.
-        runs = "\n".join("\x00".join(split_long_line(line)) for line in lines).split("\x00")
-        chunks: list[str | tuple[str, ...]] = [runs[0], ()]
-        for run in runs[1:]:
-            chunks += ["\n", (_SOFT_BREAK,), run, ()]
-        self.text.insert(index, *chunks)  # type: ignore[arg-type]  # text, tags, text, tags, …
+        self.text.insert(index, *_chunks(_display_lines(clean_text(text))))  # type: ignore[arg-type]
+        self.changed()
 
-    def _between(self, begin: str, end: str) -> str:
+    def between(self, begin: str, end: str) -> str:
         """Return the text from index `begin` to `end` without soft breaks, cleaned."""
-        lines = self.text.get(begin, end).split("\n")
+        return "".join(line + line_end.strip(_SOFT) for line, line_end in self._lines(begin, end))
+
+    # ---- places --------------------------------------------------------------------------------
+
+    def offset(self, index: str) -> int:
+        """Return how many characters of the text stand before a Tk index."""
+        line = self.text.index(index).partition(".")[0]
+        begins = self._line_begins()
+        before = len(clean_text(self.text.get(f"{line}.0", index)))
+        return begins[min(int(line), len(begins)) - 1] + before
+
+    def index(self, offset: int) -> str:
+        """Return the Tk index of the character with `offset` characters before it."""
+        begins = self._line_begins()
+        line = bisect.bisect_right(begins, offset)
+        text = clean_text(self.text.get(f"{line}.0", f"{line}.end"))
+        return f"{line}.{_tk_length(text[: offset - begins[line - 1]])}"
+
+    def offset_at(self, x: int, y: int) -> int | None:
+        """Return the offset of the character under a point of the text, None beside the text."""
+        index = self.text.index(f"@{x},{y}")
+        box = self.text.bbox(index)
+        if box is None or not (box[0] <= x < box[0] + box[2] and box[1] <= y < box[1] + box[3]):
+            return None
+        return self.offset(index)
+
+    def visible_offsets(self) -> tuple[int, int]:
+        """Return the offsets of the first character on the screen and of the one after the last."""
+        last = f"@{self.text.winfo_width()},{self.text.winfo_height()}"
+        return self.offset("@0,0"), self.offset(f"{last} lineend")
+
+    def tag(self, name: str, begin: int, end: int) -> None:
+        """Give the characters from `begin` to `end` a tag."""
+        self.text.tag_add(name, self.index(begin), self.index(end))
+
+    def _line_begins(self) -> list[int]:
+        if not self._begins:
+            offset = 0
+            for line, line_end in self._lines("1.0", "end-1c"):
+                self._begins.append(offset)
+                offset += len(line) + len(line_end.strip(_SOFT))
+        return self._begins
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    def _lines(self, begin: str, end: str) -> list[_Line]:
+        """Return each display line from `begin` to `end`."""
+        lines = clean_text(self.text.get(begin, end)).split("\n")
         first = int(self.text.index(begin).partition(".")[0])
         soft: set[int] = set()  # lines whose newline is ours
         ranges = [str(index) for index in self.text.tag_ranges(_SOFT_BREAK)]
         for range_begin, range_end in zip(ranges[::2], ranges[1::2], strict=True):
             soft.update(range(int(range_begin.partition(".")[0]), int(range_end.partition(".")[0])))
-        kept: list[str] = []
-        for number, line in enumerate(lines, start=first):
-            kept.append(line)
-            if number not in soft and number < first + len(lines) - 1:
-                kept.append("\n")
-        return clean_text("".join(kept))
+        found = [
+            (line, _SOFT if number in soft else "\n") for number, line in enumerate(lines[:-1], start=first)
+        ]
+        return [*found, (lines[-1], "")]
 
-    def _select_all(self) -> str:
-        self.text.tag_add("sel", "1.0", "end-1c")
-        return "break"
-
-    def _copy_selection(self) -> str:
-        if self.text.tag_ranges("sel"):
-            copy_to_clipboard(self, self._between("sel.first", "sel.last"))
-        return "break"
-
-    def _cut_selection(self) -> str:
-        if self.text.tag_ranges("sel"):
-            self._copy_selection()
-            self.text.delete("sel.first", "sel.last")
-        return "break"
-
-    def _paste_at_pointer(self, event: tkinter.Event[tkinter.Misc]) -> str:
-        self.text.mark_set("insert", f"@{event.x},{event.y}")
-        self.text.focus_set()
-        return self._paste("PRIMARY", "insert", replace=False)
-
-    def _paste(self, selection: str, index: str, *, replace: bool = True) -> str:
-        """Insert a selection of the desktop; Tk on X11 would leave the selected text in place."""
-        text = self._selection(selection)
-        if text is None:
-            return "break"
-        self.text.edit_separator()
-        self.text.configure(autoseparators=False)  # one undo takes back the whole paste
-        if replace and self.text.tag_ranges("sel"):
-            self.text.delete("sel.first", "sel.last")
-        self._insert(index, text)
-        self.text.configure(autoseparators=True)
-        self.text.edit_separator()
-        self.text.see("insert")
-        return "break"
-
-    def _selection(self, name: str) -> str | None:
-        """Return a selection of the desktop, or None where there is none or it is no text."""
-        for kind in ("UTF8_STRING", "STRING"):
-            try:
-                return str(self.selection_get(selection=name, type=kind))  # type: ignore[no-untyped-call]
-            except tkinter.TclError:
-                continue
-        return None
+    def _scrolled(self, first: float | str, last: float | str) -> None:
+        self._scrollbar.set(first, last)
+        self.text.event_generate("<<Scrolled>>", when="tail")
+        if float(first) <= 0.0 and float(last) >= 1.0:
+            self._scrollbar.place_forget()
+            return
+        inset = self.theme.pixels(2)
+        self._scrollbar.place(
+            relx=1.0, x=-inset, y=inset, relheight=1.0, height=-2 * inset, anchor="ne", bordermode="outside"
+        )
 
 
-def copy_to_clipboard(widget: tkinter.Misc, text: str) -> None:
-    """Make `text` the desktop's clipboard."""
-    widget.clipboard_clear()
-    widget.clipboard_append(clean_text(text))
+def _display_lines(text: str) -> list[_Line]:
+    """Cut a text as a pane shows it."""
+    found: list[_Line] = []
+    for line in text.split("\n"):
+        pieces = split_long_line(line)
+        found += [(piece, _SOFT) for piece in pieces[:-1]]
+        found.append((pieces[-1], "\n"))
+    found[-1] = (found[-1][0], "")
+    return found
 
 
-def _move_focus(widget: tkinter.Misc | None) -> str:
-    if widget is not None:
-        widget.focus_set()
-    return "break"
+def _chunks(lines: list[_Line]) -> list[str | tuple[str, ...]]:
+    """Return what `Text.insert` takes for display lines: text, tags, text, tags, …"""
+    runs = "".join(line + line_end for line, line_end in lines).split(_SOFT)
+    chunks: list[str | tuple[str, ...]] = [runs[0], ()]
+    for run in runs[1:]:
+        chunks += ["\n", (_SOFT_BREAK,), run, ()]
+    return chunks
 
 
 def _tk_length(text: str) -> int:

@@ -1,7 +1,7 @@
 """One worker thread that loads the model and answers the newest request.
 
 Knows neither Tk nor the model: the caller passes a function that loads, the loaded model carries the
-function that translates, and everything that happens comes back as a value in a queue.
+functions that translate and look into a sentence, and everything that happens comes back as a value.
 """
 
 from __future__ import annotations
@@ -12,10 +12,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from desktop_app.inspection import Inspector, Place
 
 _LOGGER = logging.getLogger(__name__)
 
-ShouldStop = Callable[[], bool]
+
+class Cancellation(Protocol):
+    """What ends a running call from another thread (`keras_transformer.decoding.cancellation`)."""
+
+    def cancel(self) -> None:
+        """End the call this was given to."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,50 +38,89 @@ class Answer:
 
     Attributes:
         text: The translation, with the line breaks of the source.
-        note: One sentence the user should know about this translation, or "".
+        flags: What the user should know about this translation (`runtime.translator.Translation.flags`).
+        places: Where each translated sentence stands, in order.
     """
 
     text: str
-    note: str = ""
+    flags: tuple[str, ...] = ()
+    places: tuple[Place, ...] = ()
 
 
-TranslateFunction = Callable[[str, ShouldStop], Answer]
+# Called by a running translation: the share of the text that is done, in [0, 1], and its translation.
+OnProgress = Callable[[float, str], None]
+
+
+class FileTranslation(Protocol):
+    """Translates the file `source` to `target`; raises what the user is to read."""
+
+    def __call__(
+        self, source: Path, target: Path, cancellation: Cancellation, on_progress: Callable[[float], None]
+    ) -> tuple[str, ...]:
+        """Return the flags of the translation; `on_progress` is told the share that is done."""
+        ...
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """What `load` returns: the function that translates, and the facts the window shows.
+    """What `load` returns: functions over the model, and the facts the window shows.
 
     Attributes:
-        translate: Takes the source text and `should_stop`; called on the worker thread only. It may
-            raise anything once `should_stop()` is true.
+        translate: Takes the source text, a cancellation and a progress callback; called on the worker
+            thread only. It may raise anything once the cancellation is cancelled.
+        new_cancellation: Makes the cancellation of a call.
         source_language: Language code, for example "en".
         target_language: Language code, for example "it".
         device: What truly runs, "cpu" or "cuda".
         device_note: Why that device, or "".
         precision: "fp32", "int8" or "fp16".
+        name: What the bundle is called.
+        folder: Where it lies, None where the caller has no folder.
+        inspector: Looks into a translated sentence; None where the model cannot.
+        translate_file: Translates a document; None where the model cannot.
+        file_types: Endings of the files that `translate_file` takes, for example ".docx".
     """
 
-    translate: TranslateFunction
+    translate: Callable[[str, Cancellation, OnProgress], Answer]
+    new_cancellation: Callable[[], Cancellation]
     source_language: str
     target_language: str
     device: str
     device_note: str = ""
     precision: str = ""
+    name: str = ""
+    folder: Path | None = None
+    inspector: Inspector | None = None
+    translate_file: FileTranslation | None = None
+    file_types: tuple[str, ...] = ()
+
+
+Load = Callable[[], LoadedModel]
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The model is ready."""
+    """A model is ready."""
 
     model: LoadedModel
 
 
 @dataclass(frozen=True)
 class LoadFailed:
-    """The model could not be loaded; the worker has ended."""
+    """A model could not be loaded; the one before, if there was one, goes on."""
 
     error: Exception
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """Request `request_id` has come so far: `text` is the finished beginning of its translation."""
+
+    request_id: int
+    share: float
+    text: str
+    num_words: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -88,7 +141,7 @@ class TranslationFailed:
     error: Exception
 
 
-Outcome = Loaded | LoadFailed | Translated | TranslationFailed
+Outcome = Loaded | LoadFailed | Progressed | Translated | TranslationFailed
 
 
 @dataclass(frozen=True)
@@ -104,15 +157,18 @@ class TranslationService:
     longer the newest leaves no outcome.
 
     Args:
-        load: Loads the model; called once, on the worker thread.
+        load: Loads the first model; called once, on the worker thread.
     """
 
-    def __init__(self, load: Callable[[], LoadedModel]) -> None:
-        self._load = load
+    def __init__(self, load: Load) -> None:
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._newest_id = 0
         self._pending: _Request | None = None
+        self._pending_load: Load | None = load
+        self._model: LoadedModel | None = None  # the worker's
+        self._running: Cancellation | None = None
+        self._progress: Progressed | None = None  # the newest only: the window draws slower than we translate
         self._closed = False
         # A daemon: a load that hangs must not keep the process alive after the window has gone.
         self._worker = threading.Thread(target=self._work, name="translation-worker", daemon=True)
@@ -121,13 +177,20 @@ class TranslationService:
         """Start the worker, which begins with the load."""
         self._worker.start()
 
+    def load(self, load: Load) -> None:
+        """Load another model in the place of the one there is; what waits or runs is dropped."""
+        with self._changed:
+            self._pending_load = load
+            self._drop()
+            self._changed.notify()
+
     def submit(self, text: str) -> int:
         """Ask for the translation of `text`; earlier requests are dropped. Returns the request's id.
 
         Requests made while the model still loads wait for it; the newest is answered.
         """
         with self._changed:
-            self._newest_id += 1
+            self._drop()
             self._pending = _Request(self._newest_id, text)
             self._changed.notify()
             return self._newest_id
@@ -135,11 +198,14 @@ class TranslationService:
     def cancel(self) -> None:
         """Drop the request that waits and stop the one that runs."""
         with self._changed:
-            self._newest_id += 1
-            self._pending = None
+            self._drop()
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what has happened since the last call, oldest first, without waiting."""
+        with self._changed:
+            progress, self._progress = self._progress, None
+        if progress is not None:
+            yield progress
         while True:
             try:
                 yield self._outcomes.get_nowait()
@@ -157,44 +223,83 @@ class TranslationService:
         """
         with self._changed:
             self._closed = True
-            self._newest_id += 1
-            self._pending = None
+            self._drop()
             self._changed.notify()
         if self._worker.ident is not None:
             self._worker.join(timeout_seconds)
         return not self._worker.is_alive()
 
-    def _work(self) -> None:
-        try:
-            model = self._load()
-        except Exception as error:  # noqa: BLE001 - a value for the caller, who shows it
-            self._outcomes.put(LoadFailed(error))
-            return
-        self._outcomes.put(Loaded(model))
-        while (request := self._next_request()) is not None:
-            self._answer(model.translate, request)
+    def _drop(self) -> None:
+        """Forget every request made so far. The lock is held."""
+        self._newest_id += 1
+        self._pending = self._progress = None
+        if self._running is not None:
+            self._running.cancel()
 
-    def _next_request(self) -> _Request | None:
+    def _work(self) -> None:
+        while (task := self._next_task()) is not None:
+            if not isinstance(task, _Request):
+                self._change_model(task)
+            elif self._model is not None:
+                self._answer(self._model, task)
+
+    def _next_task(self) -> _Request | Load | None:
+        """Wait for something to do; None when the service is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._pending is not None)
+            self._changed.wait_for(self._has_task)
+            if self._closed:
+                return None
+            if self._pending_load is not None:
+                load, self._pending_load = self._pending_load, None
+                return load
             request, self._pending = self._pending, None
             return request
 
-    def _answer(self, translate: TranslateFunction, request: _Request) -> None:
-        def is_stale() -> bool:
-            return self._newest_id != request.request_id
+    def _has_task(self) -> bool:
+        return (
+            self._closed
+            or self._pending_load is not None
+            or (self._pending is not None and self._model is not None)
+        )
 
+    def _change_model(self, load: Load) -> None:
+        try:
+            self._model = load()
+        except Exception as error:  # noqa: BLE001 - a value for the caller, who shows it
+            self._outcomes.put(LoadFailed(error))
+        else:
+            self._outcomes.put(Loaded(self._model))
+
+    def _answer(self, model: LoadedModel, request: _Request) -> None:
+        cancellation = model.new_cancellation()
+        with self._changed:
+            if self._newest_id != request.request_id:
+                return
+            self._running = cancellation
         begin = time.perf_counter()
+        num_words = len(request.text.split())
+
+        def on_progress(share: float, text: str) -> None:
+            seconds = time.perf_counter() - begin
+            with self._changed:
+                if self._newest_id == request.request_id:
+                    self._progress = Progressed(request.request_id, share, text, share * num_words, seconds)
+
         outcome: Outcome
         try:
-            answer = translate(request.text, is_stale)
+            answer = model.translate(request.text, cancellation, on_progress)
         except Exception as error:
-            if is_stale():
+            if cancellation.cancelled:
                 return
             _LOGGER.exception("translating failed")
             outcome = TranslationFailed(request.request_id, error)
         else:
             seconds = time.perf_counter() - begin
-            outcome = Translated(request.request_id, answer, len(request.text.split()), seconds)
-        if not is_stale():
-            self._outcomes.put(outcome)
+            outcome = Translated(request.request_id, answer, num_words, seconds)
+        finally:
+            with self._changed:
+                self._running = None
+        with self._changed:
+            if self._newest_id == request.request_id:
+                self._progress = None
+                self._outcomes.put(outcome)

@@ -1,4 +1,4 @@
-"""What the desktop prefers: dark or light, and how many dots an inch. Knows no Tk."""
+"""What the desktop prefers: dark or light, how many dots an inch, which language. Knows no Tk."""
 
 from __future__ import annotations
 
@@ -59,6 +59,28 @@ def xft_dpi() -> float | None:
         return None
     dpi = float(match[1])
     return dpi if 48 <= dpi <= 768 else None
+
+
+def interface_language() -> str:
+    """Return the code of the language the desktop speaks, for example "it"; "" where it does not say."""
+    if sys.platform == "win32":
+        import ctypes
+        import locale
+
+        return _code(locale.windows_locale.get(ctypes.windll.kernel32.GetUserDefaultUILanguage(), ""))
+    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):  # the order of gettext
+        if value := os.environ.get(name, ""):
+            return _code(value)
+    if sys.platform == "darwin":
+        found = re.search(r'"?([A-Za-z]{2})[-_"]', _ask("defaults", "read", "-g", "AppleLanguages"))
+        return found[1].lower() if found else ""
+    return ""
+
+
+def _code(locale_name: str) -> str:
+    """Return "it" for "it_IT.UTF-8", "it:en" and "it"; "" for "C" and "POSIX"."""
+    match = re.match(r"([a-z]{2})(?![a-z])", locale_name.lower())
+    return match[1] if match else ""
 
 
 def announce_dpi_awareness() -> None:

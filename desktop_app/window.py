@@ -2,297 +2,314 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import time
 import tkinter
 from collections.abc import Callable
-from tkinter import ttk
+from pathlib import Path
 from types import TracebackType
 
-from desktop_app import messages
-from desktop_app.panes import TextPane, copy_to_clipboard
-from desktop_app.service import Loaded, LoadFailed, Outcome, Translated, TranslationFailed, TranslationService
-from desktop_app.settings import WindowSettings, fit_geometry
+from desktop_app import system
+from desktop_app.actions import Action, Actions
+from desktop_app.alternatives import Alternatives
+from desktop_app.background import Background
+from desktop_app.dialogs import Answers, Dialogs
+from desktop_app.editing import Editing, copy_to_clipboard
+from desktop_app.files import Files
+from desktop_app.keeping import Keeping
+from desktop_app.live import LiveTranslation
+from desktop_app.main_frame import MainFrame
+from desktop_app.messages import Messages, chosen_language
+from desktop_app.rooms import Rooms
+from desktop_app.service import LoadedModel, TranslationService
+from desktop_app.settings import DEFAULT_FONT_SIZE, FONT_SIZES, WindowSettings, fit_geometry
+from desktop_app.shading import Shading
 from desktop_app.theme import Theme
+from desktop_app.words import Words
 
 _LOGGER = logging.getLogger(__name__)
 
-DEBOUNCE_MS = 350  # after the last key; 300 to 500 feels like "as you type" without wasted work
 _POLL_BUSY_MS = 25
 _POLL_IDLE_MS = 100  # also how soon Python sees Ctrl+C in the terminal
-_MESSAGE_MS = 2000
+_TEXT_EVENTS = {
+    "undo": "<<Undo>>", "redo": "<<Redo>>", "cut": "<<Cut>>", "copy": "<<Copy>>", "paste": "<<Paste>>",
+    "select_all": "<<SelectAll>>",
+}  # fmt: skip
 
 
 class Window:
-    """Two panes, a status line, and the rules of translate-as-you-type.
+    """Two panes, a menu bar, a status line; what they do is in the modules it joins.
 
     Args:
         root: A root without widgets; the window is its only content.
         service: Started by the caller before or after; closed by the caller.
         theme: The look, applied to `root`.
-        settings: Place of the window and of the sash.
+        say: The window's sentences.
+        settings: What holds at the beginning.
+        rooms: History, models, and how to load one.
+        notice: Shown once at the beginning, or "".
     """
 
     def __init__(
-        self, root: tkinter.Tk, service: TranslationService, theme: Theme, settings: WindowSettings
+        self,
+        root: tkinter.Tk,
+        service: TranslationService,
+        theme: Theme,
+        say: Messages,
+        settings: WindowSettings,
+        rooms: Rooms,
+        notice: str = "",
     ) -> None:
         self.root = root
         self.exit_code = 0
-        self.load_error: Exception | None = None  # set when the window ended because of it
-        self._service = service
-        self._theme = theme
-        self._sash = settings.sash
-        self._loaded = False
-        self._awaited_id: int | None = None  # the only request whose outcome is shown
+        self._service, self._theme, self._say, self._rooms = service, theme, say, rooms
+        self._settings = settings
+        self._notice = notice
+        self._way_back: Path | None = None  # the model that translates back
         self._ending = False
-        self._state = messages.LOADING
-        self._engine_facts = ""
-        self._debounce_timer = self._poll_timer = self._message_timer = ""
-
-        root.title(messages.TITLE)
-        root.iconname(messages.TITLE)
+        self._poll_timer = ""
+        self._background, self._documents = Background("background"), Background("documents")
         root.report_callback_exception = self._report_exception
         root.protocol("WM_DELETE_WINDOW", self.quit)
-        root.geometry(
-            fit_geometry(settings.geometry, root.winfo_screenwidth(), root.winfo_screenheight())
-            or f"{theme.pixels(960)}x{theme.pixels(480)}"
-        )
-        self._build()
-        self._bind_shortcuts()
-        self._show_state(messages.LOADING)
+        commands = {
+            "swap": self.swap, "clear": self.clear, "copy": self.copy_translation, "cancel": self._cancel,
+        }  # fmt: skip
+        self.frame = MainFrame(root, theme, say, settings.sash, commands)
+        self.frame.pack(fill="both", expand=True)
+        self.source, self.target, self.status = self.frame.source, self.frame.target, self.frame.status
+        self._join()
+        self._place()
         self._poll()
 
     def run(self) -> None:
-        """Show the window until it is closed; returns with `exit_code` and `load_error` set."""
-        self.root.deiconify()
+        """Show the window until it is closed; returns with `exit_code` set."""
         self.source.text.focus_set()
+        self.root.deiconify()
         self.root.mainloop()
-        for timer in (self._debounce_timer, self._poll_timer, self._message_timer):
-            if timer:
-                self.root.after_cancel(timer)
+        if self._poll_timer:
+            self.root.after_cancel(self._poll_timer)
 
     def quit(self, exit_code: int = 0) -> None:
         """Leave `run`; what is being translated is dropped."""
         self.exit_code = exit_code
-        self._service.cancel()
-        self._cancel_debounce()
+        self.keeping.keep_now()
+        self.files.cancel()
+        self.live.close()
         self._ending = True  # seen by `_poll` too: a signal may come before the main loop runs
         self.root.quit()
 
+    def close(self, timeout_seconds: float) -> bool:
+        """End the window's threads, after what is to be kept is kept; returns whether they ended in time."""
+        deadline = time.monotonic() + timeout_seconds
+        ended = self._background.close(timeout_seconds)
+        return self._documents.close(max(0.0, deadline - time.monotonic())) and ended
+
     def settings(self) -> WindowSettings:
-        """Return where the window is now."""
+        """Return what holds now, with the place of the window."""
         self.root.update_idletasks()
-        width = self._panes.winfo_width()
-        share = self._sash_pixels() / width if width > 1 else self._sash
-        return WindowSettings(self.root.geometry(), min(max(share, 0.1), 0.9))
-
-    def status_text(self) -> str:
-        """Return the sentence at the left of the status line."""
-        return str(self._status.cget("text"))
-
-    def facts_text(self) -> str:
-        """Return the facts at the right of the status line: device, precision, time, words/s."""
-        return str(self._facts.cget("text"))
+        return dataclasses.replace(self._settings, geometry=self.root.geometry(), sash=self.frame.sash())
 
     # ---- building ------------------------------------------------------------------------------
 
-    def _build(self) -> None:
-        gap = self._theme.pixels(12)
-        body = ttk.Frame(self.root, padding=(gap, gap, gap, 0))
-        body.pack(fill="both", expand=True)
-        # The status line takes its room first: a low window shrinks the panes, not this line.
-        status = ttk.Frame(body, padding=(0, self._theme.pixels(8)))
-        status.pack(side="bottom", fill="x")
-        self._facts = ttk.Label(status, style="Muted.TLabel")
-        self._facts.pack(side="right")
-        self._status = ttk.Label(status, style="Muted.TLabel")
-        self._status.pack(side="left", fill="x", expand=True)
-        # A long error takes a second line instead of being cut.
-        self._status.bind("<Configure>", lambda event: self._status.configure(wraplength=event.width))
-
-        self._panes = ttk.PanedWindow(body, orient="horizontal")
-        self._panes.pack(fill="both", expand=True)
-        self.source = TextPane(self._panes, self._theme, messages.SOURCE_HEADING, editable=True)
-        self.target = TextPane(self._panes, self._theme, messages.TARGET_HEADING, editable=False)
-        self._panes.add(self.source, weight=1)
-        self._panes.add(self.target, weight=1)
-        self.source.add_button(messages.TRANSLATE_BUTTON, self.translate_now)
-        self.source.add_button(messages.CLEAR_BUTTON, self.clear)
-        self.target.add_button(messages.COPY_BUTTON, self.copy_translation)
-        self._limit_size()
-
-        self._placeholder = ttk.Label(
-            self.source.text, text=messages.PLACEHOLDER, style="Placeholder.TLabel", cursor="xterm"
+    def _join(self) -> None:
+        """Put the parts together."""
+        status, say, theme, background = self.status, self._say, self._theme, self._background
+        source, target, rooms, failed = self.source, self.target, self._rooms, self._look_failed
+        for pane in (source, target):
+            Editing(pane)
+        live = self.live = LiveTranslation(self._service, source, target, status, say)
+        words = self.words = Words(live, source, target, background, theme, failed)
+        self.alternatives = Alternatives(live, words, target, background, theme, say, status, failed)
+        self.shading = Shading(live, target, background, theme, failed)
+        self.files = Files(self.root, live, source, target, background, self._documents, say, status)
+        self.keeping = Keeping(
+            live, rooms.history, background, lambda: self._settings.history, self._tell_of_history
         )
-        self._placeholder.bind("<Button-1>", lambda _: self.source.text.focus_set())
-        self._show_placeholder(True)
-        self.source.text.bind("<<Modified>>", lambda _: self._source_changed())
-        self._panes.bind("<Map>", lambda _: self.root.after_idle(self._restore_sash), add=True)
+        answers = Answers(
+            settings=lambda: self._settings, change=self.change, reuse=self.put_source,
+            pick=self.pick_model, failed=failed, actions=lambda: self.actions,
+        )  # fmt: skip
+        self.dialogs = Dialogs(
+            self.root, theme, say, background, live, words, rooms.history, rooms.models, answers
+        )
+        self.actions = Actions(self.root, theme, say, self._table())
+        self.actions.bind_keys(self.root, source.text, target.text)
+        live.on_loaded.append(self._model_loaded)
+        self._show_confidence()
+        self._set_way_back(None)
+        self.root.bind("<FocusIn>", self._focused, add=True)
+        self.root.bind("<KeyPress>", self._early_key, add=True)
 
-    def _bind_shortcuts(self) -> None:
-        actions: dict[str, Callable[[], None]] = {
-            "Return": self.translate_now, "KP_Enter": self.translate_now,
-            "l": self.clear, "L": self.clear, "q": self.quit, "Q": self.quit,
-            "Shift-C": self.copy_translation, "Shift-c": self.copy_translation,
-        }  # fmt: skip
-        modifiers = ["Control"]
-        if self.root.tk.call("tk", "windowingsystem") == "aqua":
-            modifiers.append("Command")
-        for widget in (self.root, self.source.text, self.target.text):
-            for key, action in actions.items():
-                for modifier in modifiers:
-                    widget.bind(f"<{modifier}-{key}>", _handler(action))
+    def _table(self) -> dict[str, Action]:
+        files, dialogs, rooms = self.files, self.dialogs, self._rooms
+        return {
+            "open": Action(files.open),
+            "save": Action(files.save),
+            "translate_file": Action(files.translate, files.can_translate),
+            "quit": Action(self.quit),
+            **{name: Action(self._to_text(event)) for name, event in _TEXT_EVENTS.items()},
+            "copy_translation": Action(self.copy_translation),
+            "clear": Action(self.clear),
+            "swap": Action(self.swap, lambda: self._way_back is not None),
+            "translate": Action(self.live.translate_now),
+            "cancel": Action(self._cancel),
+            "zoom_in": Action(lambda: self._zoom(1)),
+            "zoom_out": Action(lambda: self._zoom(-1)),
+            "zoom_reset": Action(lambda: self._zoom(0)),
+            "confidence": Action(self._toggle_confidence, checked=lambda: self._settings.confidence),
+            "other_pane": Action(self._other_pane),
+            "attention": Action(dialogs.show_attention, lambda: self.live.inspector is not None),
+            "alternatives": Action(self.alternatives.ask, self.alternatives.possible),
+            "history": Action(dialogs.show_history, lambda: rooms.history is not None),
+            "models": Action(dialogs.show_models, lambda: rooms.models is not None),
+            "settings": Action(dialogs.show_settings),
+            "help": Action(dialogs.show_help),
+        }
 
-    def _restore_sash(self) -> None:
-        self._panes.unbind("<Map>")
-        self._sash_pixels(round(self._sash * self._panes.winfo_width()))
-
-    def _sash_pixels(self, *position: int) -> int:
-        return int(self._panes.sashpos(0, *position))  # type: ignore[no-untyped-call]
-
-    def _show_languages(self, source_language: str, target_language: str) -> None:
-        self.source.set_heading(messages.language_name(source_language))
-        self.target.set_heading(messages.language_name(target_language))
-        self._limit_size()
-
-    def _limit_size(self) -> None:
-        # Both panes keep their heading and buttons whole when the sash is in the middle.
-        pane_width = max(pane.header_width() for pane in (self.source, self.target))
-        self.root.minsize(2 * pane_width + self._theme.pixels(40), self._theme.pixels(280))
-
-    def _show_placeholder(self, visible: bool) -> None:
-        if visible:
-            # Just right of the cursor; `place` measures inside the text's own margin.
-            self._placeholder.place(x=self._theme.pixels(3), y=self._theme.pixels(1))
-        else:
-            self._placeholder.place_forget()
+    def _place(self) -> None:
+        screen = self.root.winfo_screenwidth(), self.root.winfo_screenheight()
+        wanted = f"{self._theme.pixels(960)}x{self._theme.pixels(520)}+0+0"
+        default = fit_geometry(wanted, *screen).partition("+")[0]
+        self.root.geometry(fit_geometry(self._settings.geometry, *screen) or default)
 
     # ---- the user's actions --------------------------------------------------------------------
-
-    def translate_now(self) -> None:
-        """Translate the source text without waiting for a pause in typing."""
-        self._cancel_debounce()
-        self.source.break_long_lines()
-        text = self.source.get_text()
-        if not text.strip():
-            self._forget_translation()
-            return
-        self._awaited_id = self._service.submit(text)
-        self.target.set_muted(True)
-        self._show_state(messages.TRANSLATING if self._loaded else messages.LOADING)
 
     def copy_translation(self) -> None:
         """Put the translation on the clipboard."""
         text = self.target.get_text()
         if not text:
-            self._show_message(messages.NOTHING_TO_COPY)
+            self.status.show_message(self._say("nothing_to_copy"))
             return
         copy_to_clipboard(self.root, text)
-        self._show_message(messages.COPIED)
+        self.status.show_message(self._say("copied"))
+        self.keeping.keep_now()
 
     def clear(self) -> None:
         """Empty both panes and drop what is being translated."""
-        self.source.set_text("")
+        self.keeping.keep_now()
+        self.live.clear()
         self.source.text.focus_set()
-        self._cancel_debounce()
-        self._forget_translation()
 
-    def _source_changed(self) -> None:
-        text = self.source.text
-        if not text.edit_modified():  # Tk reports the reset below as a change too
-            return
-        text.edit_modified(False)
-        empty = text.compare("end-1c", "==", "1.0")
-        self._show_placeholder(empty)
-        self._awaited_id = None  # whatever runs belongs to an earlier text
-        self._service.cancel()
-        self._cancel_debounce()
-        if empty:
-            self._forget_translation()
-            return
-        self.target.set_muted(True)
-        self._debounce_timer = self.root.after(DEBOUNCE_MS, self.translate_now)
+    def swap(self) -> None:
+        """Translate the translation back, with the model for the way back."""
+        folder = self._way_back
+        if folder is not None:
+            self.keeping.keep_now()
+            if text := self.target.get_text():
+                self.source.set_text(text)
+            self.pick_model(folder)
 
-    def _forget_translation(self) -> None:
-        self._awaited_id = None
-        self._service.cancel()
-        self.target.set_text("")
-        self.target.set_muted(False)
-        self._show_state(messages.READY if self._loaded else messages.LOADING)
+    def pick_model(self, folder: Path) -> None:
+        """Load another model, now and from now on."""
+        self._settings = dataclasses.replace(self._settings, model=str(folder))
+        self._set_way_back(None)
+        self.live.load(self._rooms.load(folder))
 
-    def _cancel_debounce(self) -> None:
-        if self._debounce_timer:
-            self.root.after_cancel(self._debounce_timer)
-            self._debounce_timer = ""
+    def put_source(self, text: str) -> None:
+        """Take a text from elsewhere for the source."""
+        self.source.set_text(text)
+        self.source.text.focus_set()
 
-    # ---- the service's outcomes ----------------------------------------------------------------
+    def change(self, settings: WindowSettings) -> None:
+        """Let other settings hold, at once."""
+        old, self._settings = self._settings, settings
+        if settings.look != old.look:
+            self._follow_look()
+        if settings.language != old.language:
+            self._say.use(chosen_language(settings.language))
+        self._theme.set_font_size(settings.font_size)
+        self._show_confidence()
+
+    def _cancel(self) -> None:
+        self.files.cancel()
+        self.live.cancel()
+
+    def _zoom(self, step: int) -> None:
+        size = self._settings.font_size + step if step else DEFAULT_FONT_SIZE
+        size = min(max(size, FONT_SIZES[0]), FONT_SIZES[-1])
+        self.change(dataclasses.replace(self._settings, font_size=size))
+
+    def _toggle_confidence(self) -> None:
+        self.change(dataclasses.replace(self._settings, confidence=not self._settings.confidence))
+
+    def _show_confidence(self) -> None:
+        on = self._settings.confidence
+        self.shading.set_on(on)
+        self.frame.show_legend(on)
+
+    def _other_pane(self) -> None:
+        there = self.target if self.root.focus_get() is self.source.text else self.source
+        there.text.focus_set()
+
+    def _to_text(self, event: str) -> Callable[[], None]:
+        """Return what sends an event to the pane that has the keyboard."""
+
+        def act() -> None:
+            at_target = self.root.focus_get() is self.target.text
+            (self.target if at_target else self.source).text.event_generate(event)
+
+        return act
+
+    # ---- what happens by itself ----------------------------------------------------------------
 
     def _poll(self) -> None:
         if self._ending:
             self.root.quit()
-        busy = not self._loaded or self._awaited_id is not None
+        busy = self.live.busy or self._background.busy or self.files.busy
         self._poll_timer = self.root.after(_POLL_BUSY_MS if busy else _POLL_IDLE_MS, self._poll)
         for outcome in self._service.outcomes():
-            self._show_outcome(outcome)
+            self.live.show_outcome(outcome)
+        self._background.poll()
+        self.files.poll()
+        self.keeping.poll()
 
-    def _show_outcome(self, outcome: Outcome) -> None:
-        match outcome:
-            case Loaded(model):
-                self._loaded = True
-                self._show_languages(model.source_language, model.target_language)
-                self._engine_facts = messages.engine_facts(model.device, model.precision)
-                self._facts.configure(text=self._engine_facts)
-                waiting = self._awaited_id is not None
-                self._show_state(messages.TRANSLATING if waiting else messages.READY)
-                if model.device_note:
-                    self._show_message(model.device_note)
-            case LoadFailed(error):
-                self.load_error = error
-                self.quit(1)
-            case Translated(request_id, answer, num_words, seconds) if request_id == self._awaited_id:
-                self._awaited_id = None
-                self.target.set_text(answer.text)
-                self.target.set_muted(False)
-                self._show_state(answer.note or messages.READY)
-                self._facts.configure(text=f"{self._engine_facts} · {messages.speed(num_words, seconds)}")
-            case TranslationFailed(request_id, error) if request_id == self._awaited_id:
-                self._awaited_id = None
-                self.target.set_text("")
-                self.target.set_muted(False)
-                self._show_state(messages.failure(error), error=True)
-            case _:
-                pass  # an earlier text's outcome
+    def _model_loaded(self, model: LoadedModel) -> None:
+        self.frame.show_languages(model.source_language, model.target_language)
+        if self._notice:
+            self.status.show_error(self._notice)
+            self._notice = ""
+        models = self._rooms.models
+        if models is not None:
+            self._background.run(
+                "way back",
+                lambda: models.pick(model.target_language, model.source_language),
+                lambda found: self._set_way_back(found.folder if found else None),
+            )
 
-    # ---- the status line -----------------------------------------------------------------------
+    def _tell_of_history(self, set_aside: Path | None) -> None:
+        if set_aside is not None:
+            self.status.show_error(self._say("history.set_aside", name=set_aside.name))
 
-    def _show_state(self, sentence: str, *, error: bool = False) -> None:
-        if self._message_timer:
-            self.root.after_cancel(self._message_timer)
-            self._message_timer = ""
-        self._state = sentence
-        self._status.configure(text=sentence, style="Error.TLabel" if error else "Muted.TLabel")
+    def _set_way_back(self, folder: Path | None) -> None:
+        self._way_back = folder
+        self.frame.allow_swap(folder is not None)
 
-    def _show_message(self, sentence: str) -> None:
-        """Show a sentence for a moment, then the state again."""
-        if self._message_timer:
-            self.root.after_cancel(self._message_timer)
-        self._status.configure(text=sentence)
-        self._message_timer = self.root.after(_MESSAGE_MS, self._end_message)
+    def _early_key(self, event: tkinter.Event[tkinter.Misc]) -> None:
+        """Keep what is typed into the window before Tk gives the keyboard to the source, once that is drawn."""
+        if event.widget is self.root and (event.char == "\r" or (event.char and event.char.isprintable())):
+            self.source.text.insert("insert", event.char.replace("\r", "\n"))
+            self.source.text.focus_set()
 
-    def _end_message(self) -> None:
-        self._message_timer = ""
-        self._status.configure(text=self._state)
+    def _focused(self, event: tkinter.Event[tkinter.Misc]) -> None:
+        """Look whether the desktop has changed between light and dark while the user was away."""
+        if event.widget is self.root and self._settings.look == "system":
+            self._follow_look()
+
+    def _follow_look(self) -> None:
+        if self._settings.look == "system":
+            self._background.run("look", system.prefers_dark, self._theme.set_dark)
+        else:
+            self._background.drop("look")
+            self._theme.set_dark(self._settings.look == "dark")
+
+    def _look_failed(self, error: Exception) -> None:
+        self.status.show_error(self._say("error.details", reason=error), error)
 
     def _report_exception(
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
         """Log what a callback raised; the window goes on."""
         _LOGGER.error("a callback of the window failed", exc_info=(kind, error, trace))
-        self._show_state(messages.INTERNAL_ERROR, error=True)
-
-
-def _handler(action: Callable[[], None]) -> Callable[[tkinter.Event[tkinter.Misc]], str]:
-    def handle(_event: tkinter.Event[tkinter.Misc]) -> str:
-        action()
-        return "break"  # a text pane must not also act on the key: Ctrl+Enter would insert a line
-
-    return handle
+        self._rooms.report(error)
+        self.status.show_error(self._say("error.internal"), error if isinstance(error, Exception) else None)

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a clon
 from keras_transformer.errors import UserError
 from keras_transformer.onnx_export.checkpoint import find_checkpoint, load_checkpoint, newest_run
 from keras_transformer.onnx_export.export import export_bundle
+from keras_transformer.onnx_export.quality import read_pairs
 from keras_transformer.onnx_export.verify import GateFailure
 from keras_transformer.runtime.bundle import PRECISIONS, Bundle
 
@@ -50,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.precision,
             name=options.name,
             licences=options.licence,
+            pairs=read_pairs(checkpoint.run, tuple(options.valid) if options.valid else None),
             report=_progress,
         )
     except UserError as error:
@@ -99,6 +101,14 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         help="licence of the weights or of a data set, for the manifest; may be given several times",
+    )
+    parser.add_argument(
+        "--valid",
+        metavar=("SOURCE", "TARGET"),
+        nargs=2,
+        type=Path,
+        help="validation text, a sentence a line: int8 may lose at most 0.3 BLEU and chrF on it, else parts of "
+        "it stay in floats; default: RUN/valid.tsv where there is one",
     )
     return parser
 

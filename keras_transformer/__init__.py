@@ -5,9 +5,14 @@ onnxruntime: the machine that translates has no Keras, the machine that trains n
 """
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.1.0"
+
+# From 1.29 on ONNX Runtime sends device, program and model facts to its maker, from native code, unless this is
+# set before it is loaded: so here, which runs before any module of ours can load it.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _HOMES = {
     "Config": "config",

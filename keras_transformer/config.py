@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 from keras_transformer.errors import UserError
 
 PRESETS = ("tiny", "small", "base", "big")
+VALID_FILE = "valid.tsv"  # in a run's folder: a source, a tab and its translation a line, for the exporter
 
 
 @dataclass(frozen=True)
@@ -152,24 +153,34 @@ class TrainConfig:
     Args:
         max_steps: Updates in all.
         max_minutes: Wall-clock limit of one call of the command; 0 means none.
-        batch_tokens: Target tokens a batch, padding counted (the source side obeys the same budget).
+        batch_tokens: Target tokens an update, padding counted (the source side obeys the same budget).
+        accumulate_steps: Parts that a batch is computed in, one after another: the same update, less memory.
         learning_rate: Factor on D^-0.5 · min(step^-0.5, step · warmup^-1.5); 1 is the paper.
         warmup_steps: Updates of linear warm-up.
         cooldown_steps: The last updates before `max_steps` fall linearly to 0; 0 keeps the paper's curve.
         label_smoothing: ε of section 5.4, in [0, 1).
         clip_norm: Largest global gradient norm; 0 means no clipping.
         beta_2, epsilon: Adam's; β1 is 0.9.
+        ema_decay: What is evaluated and published is a moving average of the weights with this decay; 0: none.
+        average_last: At the end the mean of this many last checkpoints goes to checkpoints/averaged; 0: none.
         precision: "float32", "mixed_bfloat16", "mixed_float16", or "auto": bfloat16 where the GPU has
             it, float32 on a CPU.
         jit_compile: XLA: "auto" means on a GPU and under JAX.
-        evaluate_every: Updates between evaluations (BLEU, chrF, samples, checkpoints).
+        evaluate_every: Updates between evaluations (losses, BLEU, chrF, samples, published checkpoints).
         evaluate_pairs: Validation pairs that are decoded at an evaluation.
+        checkpoint_every: Updates between resume points; there is one at each evaluation too.
+        best_metric: "chrf", "bleu" or "loss" (of the validation pairs): says which checkpoint is best.
+        patience: Stop after this many evaluations without a better one; 0: never.
+        keep_best: With 2 or more this many best checkpoints stay, as checkpoints/step_N.
+        init_from: A run or checkpoint whose vocabulary and weights are the start (fine-tuning); "": none.
+        loggers: Any of "tensorboard" and "wandb".
         seed: Of weights, order and dropout.
     """
 
     max_steps: int = 100_000
     max_minutes: float = 0.0
     batch_tokens: int = 4096
+    accumulate_steps: int = 1
     learning_rate: float = 1.0
     warmup_steps: int = 4000
     cooldown_steps: int = 0
@@ -177,17 +188,41 @@ class TrainConfig:
     clip_norm: float = 1.0
     beta_2: float = 0.98
     epsilon: float = 1e-9
+    ema_decay: float = 0.0
+    average_last: int = 0
     precision: str = "auto"
     jit_compile: str = "auto"
     evaluate_every: int = 1000
     evaluate_pairs: int = 500
+    checkpoint_every: int = 1000
+    best_metric: str = "chrf"
+    patience: int = 0
+    keep_best: int = 1
+    init_from: str = ""
+    loggers: tuple[str, ...] = ("tensorboard",)
     seed: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "batch_tokens", "warmup_steps", "evaluate_every", "evaluate_pairs"):
+        counts = ("max_steps", "batch_tokens", "accumulate_steps", "warmup_steps")
+        every = ("evaluate_every", "evaluate_pairs", "checkpoint_every", "keep_best")
+        for name in (*counts, *every):
             _require(getattr(self, name) >= 1, f"train.{name}", "be at least 1", getattr(self, name))
-        for name in ("max_minutes", "clip_norm", "cooldown_steps"):
+        for name in ("max_minutes", "clip_norm", "cooldown_steps", "average_last", "patience"):
             _require(getattr(self, name) >= 0, f"train.{name}", "be at least 0", getattr(self, name))
+        _require(0 <= self.ema_decay < 1, "train.ema_decay", "be in [0, 1)", self.ema_decay)
+        metrics = ("chrf", "bleu", "loss")
+        _require(
+            self.best_metric in metrics,
+            "train.best_metric",
+            f"be one of {', '.join(metrics)}",
+            self.best_metric,
+        )
+        _require(
+            set(self.loggers) <= {"tensorboard", "wandb"},
+            "train.loggers",
+            'hold "tensorboard", "wandb", both or neither',
+            list(self.loggers),
+        )
         _require(0 <= self.label_smoothing < 1, "train.label_smoothing", "be in [0, 1)", self.label_smoothing)
         _require(self.learning_rate > 0, "train.learning_rate", "be above 0", self.learning_rate)
         kinds = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
@@ -251,7 +286,10 @@ _Section = TypeVar("_Section")
 
 
 def load_config(
-    path: str | Path | None = None, preset: str | None = None, overrides: list[str] | None = None
+    path: str | Path | None = None,
+    preset: str | None = None,
+    overrides: list[str] | None = None,
+    base: Config | None = None,
 ) -> Config:
     """Preset, then the file's fields over it, then `section.field=value` overrides over both.
 
@@ -259,11 +297,12 @@ def load_config(
         path: A TOML file with any of the sections model, data, train, search.
         preset: One of tiny, small, base, big; without one the file stands on the paper's base.
         overrides: Values in TOML's spelling; a bare word is a string.
+        base: What all of them stand on, instead of the defaults.
 
     Raises:
         UserError: an unknown preset, section or field, a wrong type or a broken rule.
     """
-    tree: dict[str, dict[str, Any]] = {}
+    tree: dict[str, dict[str, Any]] = base.to_dict() if base is not None else {}
     if preset is not None:
         if preset not in PRESETS:
             raise UserError(f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}.")

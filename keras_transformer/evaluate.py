@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from keras_transformer.errors import UserError
-from keras_transformer.translate import add_engine_arguments, open_input, read_lines, run_command
+from keras_transformer.translate import (
+    add_engine_arguments,
+    add_search_arguments,
+    open_input,
+    read_lines,
+    run_command,
+)
 
 if TYPE_CHECKING:
     from keras_transformer.runtime.translator import Translator
@@ -38,6 +44,7 @@ class Evaluation:
 
     Attributes:
         model, precision, device: What ran.
+        beam_size, length_penalty: How it searched; a beam of 1 is greedy and has no penalty.
         num_sentences: Pairs in the test set.
         seconds: Time to translate all of them, without the load of the model.
         sentences_per_second: `num_sentences` by `seconds`.
@@ -49,6 +56,8 @@ class Evaluation:
     model: str
     precision: str
     device: str
+    beam_size: int
+    length_penalty: float | None
     num_sentences: int
     seconds: float
     sentences_per_second: float
@@ -59,7 +68,13 @@ class Evaluation:
     flags: dict[str, int]
 
 
-def evaluate(translator: Translator, sources: Sequence[str], references: Sequence[str]) -> Evaluation:
+def evaluate(
+    translator: Translator,
+    sources: Sequence[str],
+    references: Sequence[str],
+    beam_size: int = 1,
+    length_penalty: float = 0.6,
+) -> Evaluation:
     """Translate `sources` in one call and score the result against `references`, one for each.
 
     Raises:
@@ -80,7 +95,7 @@ def evaluate(translator: Translator, sources: Sequence[str], references: Sequenc
         ) from None
 
     start = time.perf_counter()
-    translations = translator.translate(list(sources))
+    translations = translator.translate(list(sources), beam_size=beam_size, length_penalty=length_penalty)
     seconds = time.perf_counter() - start
 
     outputs = [translation.text for translation in translations]
@@ -91,6 +106,8 @@ def evaluate(translator: Translator, sources: Sequence[str], references: Sequenc
         model=translator.name,
         precision=translator.precision,
         device=translator.device,
+        beam_size=beam_size,
+        length_penalty=length_penalty if beam_size > 1 else None,
         num_sentences=len(sources),
         seconds=round(seconds, 3),
         sentences_per_second=round(len(sources) / seconds, 2),
@@ -113,6 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", metavar="FILE", type=Path, required=True, help="what to translate")
     parser.add_argument("--reference", metavar="FILE", type=Path, required=True, help="what is right")
     add_engine_arguments(parser)
+    add_search_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     return parser
 
@@ -129,7 +147,7 @@ def _run(options: argparse.Namespace) -> None:
     from keras_transformer.runtime.translator import Translator  # heavy: after the files are known good
 
     translator = Translator.from_pretrained(options.model, options.device, options.threads)
-    result = evaluate(translator, sources, references)
+    result = evaluate(translator, sources, references, options.beam_size, options.length_penalty)
     print(json.dumps(asdict(result)) if options.json else table(result))  # noqa: T201
 
 
@@ -139,8 +157,10 @@ def table(result: Evaluation) -> str:
     speed = (
         f"{result.sentences_per_second:.1f} sentences/s ({result.num_sentences} in {result.seconds:.1f} s)"
     )
+    search = f"beam of {result.beam_size}, length penalty {result.length_penalty}"
     rows = {
         "model": f"{result.model} ({result.precision}, {result.device})",
+        "search": search if result.beam_size > 1 else "greedy",
         "BLEU": f"{result.bleu:.2f}   {result.bleu_signature}",
         "chrF": f"{result.chrf:.2f}   {result.chrf_signature}",
         "speed": speed,

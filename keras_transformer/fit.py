@@ -16,11 +16,11 @@ from keras_transformer.errors import UserError
 EPILOG = """\
 Without arguments it trains the preset `tiny` on the embedded English–Italian sentences.
 Every field of the configuration can be set: --set train.batch_tokens=8192.
-The run folder holds config.toml, tokenizer.json, metrics.jsonl, curves.png and checkpoints/;
-then: python export/to_onnx.py RUN
+The run folder holds config.toml, tokenizer.json, valid.tsv, metrics.jsonl, curves.png, summary.md, tensorboard/ and
+checkpoints/ (best, last, averaged; resume.safetensors to go on from); then: python export/to_onnx.py RUN
 
-Exit status: 0 done, 1 failed, 2 a mistake in the arguments or the corpus, 130 interrupted and
-143 terminated (both after the weights were saved; go on with --resume)."""
+Exit status: 0 done, 1 failed (loss not finite, disk full), 2 a mistake in the arguments or the corpus,
+130 interrupted and 143 terminated (both after saving; go on with --resume). A second signal exits at once."""
 
 
 def parser():
@@ -51,7 +51,12 @@ def parser():
     made.add_argument(
         "--max-minutes", type=float, metavar="M", help="stop, evaluate and save after M minutes"
     )
-    made.add_argument("--resume", action="store_true", help="go on from RUN/checkpoints/last")
+    made.add_argument("--resume", action="store_true", help="go on as if the run had never stopped")
+    made.add_argument(
+        "--init-from",
+        metavar="RUN",
+        help="start from the vocabulary and weights of another run or checkpoint (fine-tuning)",
+    )
     made.add_argument(
         "--dry-run",
         action="store_true",
@@ -73,9 +78,11 @@ def resolve(arguments):
             raise UserError("--resume needs --output RUN: the folder of the run to go on with.")
         if config_path is None and preset is None and (output / "config.toml").is_file():
             config_path = output / "config.toml"
+    base = None
     if config_path is None and preset is None:
-        preset = "tiny"
-    config = load_config(config_path, preset, arguments.set)
+        base = _config_of(arguments.init_from)
+        preset = None if base else "tiny"
+    config = load_config(config_path, preset, arguments.set, base)
     data = {
         "train": tuple(arguments.train) if arguments.train else None,
         "dataset": arguments.dataset,
@@ -84,13 +91,30 @@ def resolve(arguments):
         "source_language": arguments.source_lang,
         "target_language": arguments.target_lang,
     }
-    train = {"max_steps": arguments.max_steps, "max_minutes": arguments.max_minutes}
+    train = {
+        "max_steps": arguments.max_steps,
+        "max_minutes": arguments.max_minutes,
+        "init_from": arguments.init_from,
+    }
     config = dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, **_given(data)),
         train=dataclasses.replace(config.train, **_given(train)),
     )
-    return config, output or Path("runs") / (preset or Path(config_path).stem)
+    return config, output or Path("runs") / (preset or Path(config_path or "fine-tuned").stem)
+
+
+def _config_of(run):
+    """How the run or checkpoint that `--init-from` names was trained, without its text; None if it does not say."""
+    if run is None:
+        return None
+    run = Path(run)
+    for folder in (run, *run.parents[:2]):
+        if (folder / "config.toml").is_file():
+            config = load_config(folder / "config.toml")
+            data = dataclasses.replace(config.data, train=(), valid=(), dataset="", subset="")
+            return dataclasses.replace(config, data=data)
+    return None
 
 
 def main(argv=None):
@@ -103,7 +127,7 @@ def main(argv=None):
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before `train` looks after signals
         return 130
 
 
@@ -112,6 +136,7 @@ def _train(config, folder, arguments):
 
     try:
         from keras_transformer.training.run import train
+        from keras_transformer.training.stopping import RunFailedError
     except ModuleNotFoundError as error:
         raise UserError(
             f"training needs {error.name}, which is not installed. "
@@ -125,9 +150,12 @@ def _train(config, folder, arguments):
             train(dataclasses.replace(config, train=few), Path(scratch) / "run", console)
         console.print("dry run: reading, updating, evaluating and saving work")
         return 0
-    signal_number = train(config, folder, console, resume=arguments.resume)
+    try:
+        signal_number = train(config, folder, console, resume=arguments.resume)
+    except RunFailedError as error:
+        print(f"failed: {error}", file=sys.stderr)  # noqa: T201
+        return 1
     if signal_number is not None:
-        console.print(f"saved {folder / 'checkpoints' / 'last'}; go on with --resume --output {folder}")
         return 128 + signal_number
     console.print(f"done: {folder}. Next: python export/to_onnx.py {folder}", highlight=False)
     return 0

@@ -1,5 +1,6 @@
 """The Transformer (section 3): encoder, decoder, tied projection; one cached decoding step."""
 
+import contextlib
 from pathlib import Path
 
 import keras
@@ -11,6 +12,7 @@ from keras_transformer.decoding.search import greedy_search
 from keras_transformer.errors import UserError
 from keras_transformer.layers import (
     DecoderLayer,
+    Dropout,
     EncoderLayer,
     LayerCache,
     PositionalEncoding,
@@ -49,7 +51,7 @@ class Transformer(keras.Model):
         self.positional_encoding = PositionalEncoding(
             config.max_length, dtype=self.dtype_policy, name="positional_encoding"
         )
-        self.dropout = keras.layers.Dropout(config.dropout_rate, dtype=self.dtype_policy, name="dropout")
+        self.dropout = Dropout(config.dropout_rate, dtype=self.dtype_policy, name="dropout")
         shared = {
             "num_heads": config.num_heads,
             "feed_forward_dim": config.feed_forward_dim,
@@ -68,6 +70,7 @@ class Transformer(keras.Model):
         if config.norm_placement == "pre":
             self.encoder_norm = layer_norm("encoder_norm", self.dtype_policy)
             self.decoder_norm = layer_norm("decoder_norm", self.dtype_policy)
+        self._loss_projects = False
         # Keras averages its own loss by rows; a long batch must count for its tokens.
         self.token_loss = keras.metrics.Mean(name="token_loss")
 
@@ -85,9 +88,8 @@ class Transformer(keras.Model):
         source_ids = inputs["source_ids"]
         encoder_outputs = self.encode(source_ids, training=training)
         source_padding_mask = self.padding_mask(source_ids)
-        return self.decode(
-            inputs["target_input_ids"], encoder_outputs, source_padding_mask, training=training
-        )
+        decode = self._decoder_outputs if self._loss_projects else self.decode
+        return decode(inputs["target_input_ids"], encoder_outputs, source_padding_mask, training=training)
 
     def padding_mask(self, token_ids):
         """True where a token is real: bool (B, S) from int (B, S)."""
@@ -103,12 +105,17 @@ class Transformer(keras.Model):
 
     def decode(self, target_input_ids, encoder_outputs, source_padding_mask, training=False):
         """Logits (B, T, V) of all target positions at once."""
+        hidden = self._decoder_outputs(target_input_ids, encoder_outputs, source_padding_mask, training)
+        return self.embedding.project(hidden)
+
+    def _decoder_outputs(self, target_input_ids, encoder_outputs, source_padding_mask, training):
+        """What is projected to logits: float (B, T, D)."""
         hidden = self._embed(target_input_ids, 0, training)
         for layer in self.decoder_layers:
             hidden = layer(
                 hidden, encoder_outputs, source_padding_mask=source_padding_mask, training=training
             )
-        return self._logits(hidden)
+        return self.decoder_norm(hidden) if self.config.norm_placement == "pre" else hidden
 
     def initial_caches(self, encoder_outputs, max_length):
         """A tuple of `LayerCache`, one a decoder layer, for `max_length` target positions."""
@@ -131,7 +138,9 @@ class Transformer(keras.Model):
         for layer, cache in zip(self.decoder_layers, caches, strict=True):
             hidden, cache = layer.step(hidden, cache, position, source_padding_mask)
             new_caches.append(cache)
-        return self._logits(hidden)[:, 0], tuple(new_caches)
+        if self.config.norm_placement == "pre":
+            hidden = self.decoder_norm(hidden)
+        return self.embedding.project(hidden)[:, 0], tuple(new_caches)
 
     def generate(self, source_ids, max_length=None):
         """Greedy translation with caches.
@@ -163,8 +172,33 @@ class Transformer(keras.Model):
         )
         return result.tokens
 
+    def train_step(self, *arguments):
+        with self._loss_on_hidden():
+            return super().train_step(*arguments)
+
+    def test_step(self, *arguments):
+        with self._loss_on_hidden():
+            return super().test_step(*arguments)
+
+    @contextlib.contextmanager
+    def _loss_on_hidden(self):
+        """In a step of `fit` or `evaluate` a loss that can do the projection itself gets the decoder's output.
+
+        The step alone can know that nobody looks at the logits: metrics given to `compile` do.
+        """
+        self._loss_projects = hasattr(self.loss, "of_hidden") and self._compile_metrics is None
+        try:
+            yield
+        finally:
+            self._loss_projects = False
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        loss = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+        if self._loss_projects:
+            loss = self.loss.of_hidden(y, y_pred, self.embedding.table, sample_weight, training)
+        else:
+            loss = super().compute_loss(
+                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
+            )
         if y is not None:
             # Without weights every real target counts, as in LabelSmoothedCrossEntropy.
             weights = ops.not_equal(y, self.config.pad_id) if sample_weight is None else sample_weight
@@ -174,11 +208,6 @@ class Transformer(keras.Model):
     def _embed(self, token_ids, position, training):
         embedded = self.positional_encoding(self.embedding(token_ids), position=position)  # (B, T, D)
         return self.dropout(embedded, training=training)
-
-    def _logits(self, hidden):
-        if self.config.norm_placement == "pre":
-            hidden = self.decoder_norm(hidden)
-        return self.embedding.project(hidden)
 
     def named_weights(self):
         """The trainable variables by their published names, such as `decoder_layers/0/feed_forward/inner/bias`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,12 +33,14 @@ _EXAMPLES = """\
 examples:
   echo 'I love you very much.' | python -m keras_transformer.translate
   python -m keras_transformer.translate letter.txt > lettera.txt
+  python -m keras_transformer.translate --file letter.docx lettera.docx
   python -m keras_transformer.translate --model runs/mine/bundle --json letter.txt
 
-With --json each line is an object: "source", "text", "score" (mean log-probability of a token: nearer 0 is
-surer) and "flags": copied (nothing to translate), split (a sentence too long for the model was translated in
-parts), cut_loop (an endless repetition was cut), cut_length (the length limit was reached), kept (the model
-gave nothing: the original stands).
+With --json each line is an object: "source", "text" and "flags"; with --scores or a beam also "score" (mean
+log-probability of a token: nearer 0 is surer); with --n-best also "hypotheses", the best first, each with
+"text" and "score". The flags: copied (nothing to translate), split (a sentence was translated in parts: too
+long, or around its placeholders), cut_loop (an endless repetition was cut), cut_length (the length limit was
+reached), kept (no translation carried over all placeholders, addresses and numbers: the original stands).
 
 exit status: 0 done, 1 failed, 2 a mistake in the arguments or the input, 130 interrupted."""
 
@@ -51,9 +54,45 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="a UTF-8 text; default: stdin")
+    parser.add_argument(
+        "--file",
+        metavar=("IN", "OUT"),
+        dest="documents",
+        nargs=2,
+        type=Path,
+        help="translate a file (txt, srt, vtt, html, docx) into another one, all but its text kept; ended and "
+        "called again, it goes on where it stopped",
+    )
     add_engine_arguments(parser)
+    add_search_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of the text")
+    parser.add_argument("--scores", action="store_true", help="scores in the output of --json")
+    parser.add_argument(
+        "--n-best",
+        metavar="N",
+        type=_positive,
+        default=1,
+        help="translations of each line in the output of --json, at most --beam-size",
+    )
     return parser
+
+
+def add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    """How to search: shared with the other commands."""
+    parser.add_argument(
+        "--beam-size",
+        metavar="N",
+        type=_positive,
+        default=1,
+        help="outputs followed side by side; 1 (the default) is greedy search, 4 is slower and a little better",
+    )
+    parser.add_argument(
+        "--length-penalty",
+        metavar="X",
+        type=_not_negative,
+        default=0.6,
+        help="of beam search: the higher, the longer the outputs; default: 0.6",
+    )
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,23 +149,38 @@ def translate_lines(
             translate([line.removesuffix("\r") for line in lines]), lines, strict=True
         ):
             if as_json:
-                record = {
-                    "source": translation.source,
-                    "text": translation.text,
-                    "score": round(translation.score, 4),
-                    "flags": list(translation.flags),
-                }
-                written = json.dumps(record, ensure_ascii=False)
+                written = json.dumps(as_record(translation), ensure_ascii=False)
             else:
                 written = translation.text + "\r" * line.endswith("\r")
             output.write(written.encode() + b"\n")
         output.flush()
 
 
+def as_record(translation: Translation) -> dict[str, object]:
+    """A translation as `--json` writes it."""
+    record: dict[str, object] = {"source": translation.source, "text": translation.text}
+    if translation.score is not None:
+        record["score"] = round(translation.score, 4)
+    if translation.hypotheses:
+        record["hypotheses"] = [
+            {"text": one.text, "score": round(one.score, 4)} for one in translation.hypotheses
+        ]
+    return {**record, "flags": list(translation.flags)}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    options = build_parser().parse_args(arguments)
-    return run_command(lambda: _run(options))
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.n_best > options.beam_size:
+        parser.error(
+            f"argument --n-best: must be at most --beam-size ({options.beam_size}), got {options.n_best}"
+        )
+    if not options.json and (options.scores or options.n_best > 1):
+        parser.error("--scores and --n-best need --json")
+    if options.documents and (options.file or options.json):
+        parser.error("--file takes neither a FILE beside its own two nor --json")
+    return run_command(lambda: _run_file(options) if options.documents else _run(options))
 
 
 def run_command(run: Callable[[], None]) -> int:
@@ -160,8 +214,28 @@ def _run(options: argparse.Namespace) -> None:
         )  # heavy: after the arguments are known good
 
         translator = Translator.from_pretrained(options.model, options.device, options.threads)
-        chunks = read_lines(stream, name)
-        translate_lines(translator.translate, chunks, sys.stdout.buffer, options.json)
+
+        def translate(lines: list[str]) -> list[Translation]:
+            return translator.translate(
+                lines,
+                beam_size=options.beam_size,
+                length_penalty=options.length_penalty,
+                num_hypotheses=options.n_best,
+                scores=options.scores,
+            )
+
+        translate_lines(translate, read_lines(stream, name), sys.stdout.buffer, options.json)
+
+
+def _run_file(options: argparse.Namespace) -> None:
+    from keras_transformer.documents.command import run
+    from keras_transformer.documents.files import SearchChoice, check_paths
+    from keras_transformer.runtime.translator import Translator
+
+    source, target = options.documents
+    check_paths(source, target)  # before the model is loaded
+    translator = Translator.from_pretrained(options.model, options.device, options.threads)
+    run(translator, source, target, SearchChoice(options.beam_size, options.length_penalty))
 
 
 def open_input(path: Path) -> BinaryIO:
@@ -199,6 +273,16 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def _not_negative(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0.0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text!r}")
+    return number
 
 
 if __name__ == "__main__":

@@ -37,11 +37,21 @@ def test_file_over_preset_and_overrides_over_both(tmp_path):
     assert config.model.feed_forward_dim == load_config(preset="tiny").model.feed_forward_dim
 
 
+def test_everything_may_stand_on_another_configuration():
+    base = load_config(preset="small", overrides=["train.seed=9", "data.train=['a', 'b']"])
+    config = load_config(overrides=["train.max_steps=7"], base=base)
+    assert (config.model, config.data, config.train.seed) == (base.model, base.data, 9)
+    assert config.train.max_steps == 7
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["seed=1"], "--set must look like section.field=value, got 'seed=1'."),
-        (["train.seeds=1"], "--set train.seeds=1: train has no field 'seeds'. Its fields are batch_tokens,"),
+        (
+            ["train.seeds=1"],
+            "--set train.seeds=1: train has no field 'seeds'. Its fields are accumulate_steps,",
+        ),
         (
             ["trane.seed=1"],
             "--set trane.seed=1: a section must be one of model, data, train, search, got 'trane'.",
@@ -70,6 +80,17 @@ def test_file_over_preset_and_overrides_over_both(tmp_path):
         (["train.label_smoothing=1"], "`train.label_smoothing` must be in [0, 1), got 1.0."),
         (["train.learning_rate=0"], "`train.learning_rate` must be above 0, got 0.0."),
         (["train.clip_norm=-1"], "`train.clip_norm` must be at least 0, got -1.0."),
+        (["train.accumulate_steps=0"], "`train.accumulate_steps` must be at least 1, got 0."),
+        (["train.checkpoint_every=0"], "`train.checkpoint_every` must be at least 1, got 0."),
+        (["train.keep_best=0"], "`train.keep_best` must be at least 1, got 0."),
+        (["train.average_last=-1"], "`train.average_last` must be at least 0, got -1."),
+        (["train.patience=-1"], "`train.patience` must be at least 0, got -1."),
+        (["train.ema_decay=1"], "`train.ema_decay` must be in [0, 1), got 1.0."),
+        (["train.best_metric=ter"], "`train.best_metric` must be one of chrf, bleu, loss, got 'ter'."),
+        (
+            ["train.loggers=['mlflow']"],
+            '`train.loggers` must hold "tensorboard", "wandb", both or neither, got [\'mlflow\'].',
+        ),
         (["train.max_steps=0"], "`train.max_steps` must be at least 1, got 0."),
         (
             ["train.precision=half"],

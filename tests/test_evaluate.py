@@ -24,10 +24,13 @@ def scripted():
     by_source = dict(zip(SOURCES, OUTPUTS, strict=True))
     flags = {"42": ("copied",), SOURCES[0]: ("cut_loop", "split"), SOURCES[1]: ("split",)}
 
-    def translate(texts):
-        return [Translation(by_source[text], -0.5, text, flags.get(text, ())) for text in texts]
+    asked = []
 
-    return SimpleNamespace(name="scripted", precision="int8", device="cpu", translate=translate)
+    def translate(texts, **options):
+        asked.append(options)
+        return [Translation(by_source[text], text, flags.get(text, ())) for text in texts]
+
+    return SimpleNamespace(name="scripted", precision="int8", device="cpu", translate=translate, asked=asked)
 
 
 def test_the_scores_are_sacrebleus_own():
@@ -46,6 +49,17 @@ def test_flags_speed_and_names_are_reported():
         "scripted", "int8", "cpu", 4,
     )  # fmt: skip
     assert result.sentences_per_second > 0
+
+
+def test_the_search_is_passed_on_and_reported():
+    translator = scripted()
+    result = evaluate.evaluate(translator, SOURCES, REFERENCES, 4, 0.8)
+    assert translator.asked == [{"beam_size": 4, "length_penalty": 0.8}]
+    assert (result.beam_size, result.length_penalty) == (4, 0.8)
+    assert "search beam of 4, length penalty 0.8" in evaluate.table(result)
+    greedy = evaluate.evaluate(scripted(), SOURCES, REFERENCES)
+    assert (greedy.beam_size, greedy.length_penalty) == (1, None)
+    assert "search greedy" in evaluate.table(greedy)
 
 
 def test_a_perfect_translation_scores_100():
@@ -141,7 +155,7 @@ def test_the_command_writes_one_json_object(command, capsys):
 def test_the_command_writes_a_table(command, capsys):
     assert command("a.it") == 0
     rows = capsys.readouterr().out.splitlines()
-    assert [row.split()[0] for row in rows] == ["model", "BLEU", "chrF", "speed", "flags"]
+    assert [row.split()[0] for row in rows] == ["model", "search", "BLEU", "chrF", "speed", "flags"]
     assert rows[0].endswith("test (fp32, cpu)")
 
 

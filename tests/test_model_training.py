@@ -234,6 +234,38 @@ def test_fit_takes_the_steps_of_plain_gradient_descent(as_source, descended):
         assert np.abs(trained - weights[name]).max() > 1e-6, f"{name} did not move"
 
 
+def test_a_step_hands_the_decoders_output_to_the_loss_unless_someone_reads_logits():
+    """With a metric of the user's the step makes logits; the loss and the weights after it are the same."""
+    config = _shallow_config(norm_placement="pre")
+    inputs, targets, sample_weight = _pairs(config)
+    seen, trained = [], []
+
+    class Seeing(LabelSmoothedCrossEntropy):
+        def of_hidden(self, *arguments):
+            seen.append("hidden")
+            return super().of_hidden(*arguments)
+
+        def call(self, y_true, y_pred):
+            seen.append("logits")
+            assert y_pred.shape[-1] == config.vocabulary_size
+            return super().call(y_true, y_pred)
+
+    for metrics, expected in ((None, "hidden"), (["sparse_categorical_accuracy"], "logits")):
+        model, _ = random_model(config)
+        model.compile(keras.optimizers.SGD(RATE), loss=Seeing(LABEL_SMOOTHING), metrics=metrics)
+        arguments = {"sample_weight": sample_weight, "verbose": 0}
+        model.evaluate(inputs, targets, batch_size=6, **arguments)  # Keras builds a loss by calling it once
+        seen.clear()
+        model.fit(inputs, targets, batch_size=6, **arguments)
+        model.evaluate(inputs, targets, batch_size=3, **arguments)
+        assert set(seen) == {expected}
+        trained.append({name: to_numpy(variable) for name, variable in model.named_weights().items()})
+        logits = model({name: ops.convert_to_tensor(ids) for name, ids in inputs.items()}, training=True)
+        assert logits.shape[-1] == config.vocabulary_size  # outside a step a call gives logits
+    for name in trained[0]:  # the same sums in another order
+        np.testing.assert_allclose(trained[0][name], trained[1][name], rtol=0, atol=1e-5, err_msg=name)
+
+
 def test_padding_is_not_learned_without_weights():
     """`fit(x, y)` alone leaves padding out as well."""
     config = _shallow_config()

@@ -15,14 +15,14 @@ import pytest
 
 from keras_transformer import translate
 from keras_transformer.errors import UserError
-from keras_transformer.runtime.translator import Translation, Translator
+from keras_transformer.runtime.translator import ScoredText, Translation, Translator
 from tests.onnx_export import runs
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def shout(lines):
-    return [Translation(line.upper(), -0.25, line, ("split",) if "+" in line else ()) for line in lines]
+    return [Translation(line.upper(), line, ("split",) if "+" in line else ()) for line in lines]
 
 
 class Slices(io.RawIOBase):
@@ -117,9 +117,39 @@ def test_json_lines():
     translate.translate_lines(shout, [["è +", "b"]], output, as_json=True)
     assert "È".encode() in output.getvalue()
     assert [json.loads(line) for line in output.getvalue().splitlines()] == [
-        {"source": "è +", "text": "È +", "score": -0.25, "flags": ["split"]},
-        {"source": "b", "text": "B", "score": -0.25, "flags": []},
+        {"source": "è +", "text": "È +", "flags": ["split"]},
+        {"source": "b", "text": "B", "flags": []},
     ]
+
+
+def test_a_record_holds_scores_and_hypotheses_where_they_were_asked_for():
+    best, second = ScoredText("B", -0.25), ScoredText("C", -0.123456)
+    assert translate.as_record(Translation("B", "b", score=-0.25, hypotheses=(best, second))) == {
+        "source": "b",
+        "text": "B",
+        "score": -0.25,
+        "hypotheses": [{"text": "B", "score": -0.25}, {"text": "C", "score": -0.1235}],
+        "flags": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--n-best=2", "--json"], "argument --n-best: must be at most --beam-size (1), got 2"),
+        (["--scores"], "--scores and --n-best need --json"),
+        (["--beam-size=3", "--n-best=2"], "--scores and --n-best need --json"),
+        (["--length-penalty=-1"], "argument --length-penalty: must be a number of at least 0, got '-1'"),
+        (["--length-penalty=nan"], "argument --length-penalty: must be a number of at least 0, got 'nan'"),
+    ],
+)
+def test_search_arguments_that_make_no_sense_are_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        translate.main(arguments)
+    assert exit_.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.endswith(f"error: {message}\n")
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "²"])
@@ -190,6 +220,19 @@ def test_as_many_lines_out_as_in_and_the_translators_own(bundle_folder, tmp_path
     expected = [translator.translate(line).text for line in TEXT.split("\n")[:-1]]
     assert out.decode().split("\n") == [*expected, ""]
     assert expected[1:3] == ["", "  42"]
+
+
+def test_a_beam_gives_scores_and_as_many_hypotheses_as_asked_for(bundle_folder):
+    process = start(bundle_folder, "--json", "--beam-size=3", "--n-best=2", "--length-penalty=1")
+    out, err = process.communicate(b"the cat sleeps\n42\n")
+    assert (process.returncode, err) == (0, b"")
+    found, copied = map(json.loads, out.splitlines())
+    translator = Translator.from_pretrained(bundle_folder, "cpu", 1)
+    expected = translator.translate("the cat sleeps", beam_size=3, num_hypotheses=2, length_penalty=1.0)
+    assert [one["text"] for one in found["hypotheses"]] == [one.text for one in expected.hypotheses]
+    assert found["text"] == found["hypotheses"][0]["text"] == expected.text
+    assert found["score"] == found["hypotheses"][0]["score"] < 0
+    assert (copied["text"], copied["score"], copied["flags"]) == ("42", 0.0, ["copied"])
 
 
 def test_a_dialogue_is_answered_line_by_line_and_ctrl_c_ends_it_quietly(bundle_folder):

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,21 @@ KERAS_FREE = sorted(
     {"keras_transformer", "desktop_app"}
     | {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for room in ("text", "decoding", "runtime")
+        for room in ("text", "decoding", "runtime", "documents")
         for path in (ROOT / "keras_transformer" / room).glob("*.py")
     }
     | {f"keras_transformer.{name}" for name in ("config", "errors", "positions", "translate", "evaluate")}
 )
+
+
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+WITHOUT_TK = [  # the same list that import-linter guards
+    module.removeprefix("desktop_app.")
+    for contract in CONTRACTS
+    if contract["forbidden_modules"] == ["tkinter"]
+    for module in contract["source_modules"]
+    if module.startswith("desktop_app.")
+]
 
 
 @pytest.mark.parametrize("module", KERAS_FREE)
@@ -86,15 +97,19 @@ def test_the_exporter_imports_no_framework():
 
 
 def test_only_the_window_imports_tkinter():
-    window = {"__main__.py", "window.py", "panes.py", "theme.py"}  # the window and its widgets
-    pattern = re.compile(r"^\s*(?:import|from)\s+(?:tkinter|_tkinter)\b", re.MULTILINE)
-    sources = [*(ROOT / "keras_transformer").rglob("*.py"), *(ROOT / "desktop_app").rglob("*.py")]
-    importers = {path.relative_to(ROOT) for path in sources if pattern.search(path.read_text("utf-8"))}
-    assert Path("desktop_app/window.py") in importers
-    assert importers <= {Path("desktop_app") / name for name in window}
+    pattern = re.compile(r"^\s*(?:import|from)\s+_?tkinter\b", re.MULTILINE)
+    importers = {
+        path.stem for path in (ROOT / "desktop_app").glob("*.py") if pattern.search(path.read_text("utf-8"))
+    }
+    assert {"window", "__main__"} <= importers
+    assert importers.isdisjoint(WITHOUT_TK)
+    for path in (ROOT / "keras_transformer").rglob("*.py"):
+        assert not pattern.search(path.read_text("utf-8")), path
 
 
-@pytest.mark.parametrize("module", ["keras_transformer.translate", "desktop_app", "desktop_app.service"])
+@pytest.mark.parametrize(
+    "module", ["keras_transformer.translate", "desktop_app", *(f"desktop_app.{name}" for name in WITHOUT_TK)]
+)
 def test_without_the_window_there_is_no_tkinter(module):
     assert "tkinter" not in modules_after(f"import {module}")
 

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from keras_transformer.decoding.beam import BeamSearch
+from keras_transformer.decoding.cancellation import Cancellation, Cancelled
+from keras_transformer.decoding.greedy import GreedySearch
 from keras_transformer.decoding.limits import LoopGuard, length_limits
-from keras_transformer.decoding.search import Cancelled, DecodeStep, SearchResult, greedy_search
+from keras_transformer.decoding.search import SearchResult, beam_search, greedy_search
+from keras_transformer.decoding.steps import DecodeStep, Hypothesis
 
-__all__ = ["Cancelled", "DecodeStep", "LoopGuard", "SearchResult", "greedy_search", "length_limits"]
+__all__ = [
+    "BeamSearch",
+    "Cancellation",
+    "Cancelled",
+    "DecodeStep",
+    "GreedySearch",
+    "Hypothesis",
+    "LoopGuard",
+    "SearchResult",
+    "beam_search",
+    "greedy_search",
+    "length_limits",
+]

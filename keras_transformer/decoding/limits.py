@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_transformer.decoding.search import IntArray
+from keras_transformer.decoding.steps import IntArray
 
 LONGEST_UNIT = 24  # tokens; a loop of longer units is left to the length limit
 FEWEST_REPEATS = 6  # "no, no, no", "ha ha ha ha" and a chorus stay; a loop goes on for ever
@@ -59,22 +59,23 @@ class LoopGuard:
     """
 
     def __init__(self, sources: Sequence[IntArray]) -> None:
-        self._allowed = [max(FEWEST_REPEATS, most_repeats(np.asarray(source)) + 2) for source in sources]
+        self._sources = sources
 
     def __call__(self, row: int, tokens: IntArray) -> int | None:
         """How many of `tokens` (T,) to keep if they end in a loop, else None."""
         length = len(tokens)
-        if length < FEWEST_LOOP_TOKENS or length % 4:  # looked at every fourth token: that is soon enough
+        if length < FEWEST_LOOP_TOKENS:
             return None
-        allowed = self._allowed[row]
         last = tokens[-1]
         # A unit u needs the last token to stand u before the end as well.
         candidates = np.flatnonzero(tokens[-2 : -2 - LONGEST_UNIT : -1] == last) + 1
         for unit in candidates.tolist():
-            if unit * allowed > length:
+            if unit * FEWEST_REPEATS > length:
                 break
             repeats = tail_repeats(tokens, unit)
-            if repeats >= allowed and repeats * unit >= FEWEST_LOOP_TOKENS:
+            if repeats * unit < FEWEST_LOOP_TOKENS or repeats < FEWEST_REPEATS:
+                continue
+            if repeats >= most_repeats(np.asarray(self._sources[row])) + 2:
                 return length - (repeats - 1) * unit - _partial(tokens, unit, repeats)
         return None
 

@@ -1,61 +1,49 @@
-"""Greedy search over any step function: Keras and ONNX Runtime each supply a step, the search knows neither.
+"""Searching one batch from beginning to end. Keras and ONNX Runtime each supply a step; the search knows neither.
 
-Letters: B batch (rows), T target tokens, V vocabulary.
+Letters: B sentences, T target tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-IntArray: TypeAlias = NDArray[np.integer[Any]]
-FloatArray: TypeAlias = NDArray[np.floating[Any]]
-BoolArray: TypeAlias = NDArray[np.bool_]
-
-
-class DecodeStep(Protocol):
-    """One step of a decoder. Its state (the caches) belongs to the step object, one object for each batch."""
-
-    def __call__(self, token_ids: IntArray, position: int) -> FloatArray:
-        """Feed token_ids (B,) at `position` (from 0); return the logits (B, V) of the token that follows."""
-        ...
-
-
-@runtime_checkable
-class ShrinkingStep(Protocol):
-    """A step that can drop finished rows, so that the rest costs less."""
-
-    def keep(self, rows: IntArray) -> None:
-        """Keep only `rows` (ascending indices into the current batch), in this order."""
-        ...
-
-
-class Cancelled(Exception):  # noqa: N818 - not an error: the caller asked for it
-    """Raised between two steps when `should_stop()` turns true."""
+from keras_transformer.decoding.beam import BeamSearch
+from keras_transformer.decoding.cancellation import Cancellation
+from keras_transformer.decoding.greedy import GreedySearch
+from keras_transformer.decoding.slots import Slots
+from keras_transformer.decoding.steps import (
+    BeamStep,
+    BoolArray,
+    DecodeStep,
+    Ended,
+    FindLoop,
+    Hypothesis,
+    IntArray,
+)
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found, one entry a row.
+    """What a search found, one entry a sentence.
 
     Attributes:
-        tokens: B int64 arrays, the chosen tokens; BOS, EOS and padding excluded.
-        log_probs: B float32 arrays, the log-probability of each chosen token; where the row ended by
-            itself, that of EOS is the last one.
-        scores: float32 (B,), the mean of `log_probs` a row: at most 0, and nearer 0 is surer.
-        finished: bool (B,), True where the row ended with EOS and not at its limit.
-        cut: bool (B,), True where `find_loop` cut the row.
+        hypotheses: B tuples, the best hypothesis first; a greedy search gives one.
     """
 
-    tokens: list[IntArray]
-    log_probs: list[FloatArray]
-    scores: FloatArray
-    finished: BoolArray
-    cut: BoolArray
+    hypotheses: list[tuple[Hypothesis, ...]]
+
+    @property
+    def tokens(self) -> list[IntArray]:
+        """Of the best hypotheses: B int64 arrays; BOS, EOS and padding excluded."""
+        return [best.tokens for best, *_ in self.hypotheses]
+
+    @property
+    def finished(self) -> BoolArray:
+        """Of the best hypotheses: bool (B,), True where it ended with EOS and not at its limit."""
+        return np.array([best.finished for best, *_ in self.hypotheses], np.bool_)
 
 
 def greedy_search(
@@ -66,121 +54,85 @@ def greedy_search(
     eos_id: int,
     pad_id: int,
     max_lengths: IntArray,
-    should_stop: Callable[[], bool] | None = None,
-    find_loop: Callable[[int, IntArray], int | None] | None = None,
+    scores: bool = False,
+    find_loop: FindLoop | None = None,
+    cancellation: Cancellation | None = None,
 ) -> SearchResult:
-    """Take the likeliest token at each step until every row has ended.
+    """Take the likeliest token at each step until every sentence has ended.
 
-    A tie goes to the lowest id. A row that has ended is frozen: it is fed `pad_id`, and what comes back is
-    ignored. Where `step` has a `keep(rows)` method, rows that ended leave the batch once they are half of it.
+    A tie goes to the lowest id. A sentence that has ended is frozen: it is fed `pad_id`, and what comes back
+    is ignored. Where `step` has a `keep` method, such sentences leave the batch once they are half of it.
 
     Args:
         step: The decoder; called with token_ids int64 (B,) and position 0, 1, …
-        batch_size: Rows B, at least 1.
+        batch_size: Sentences B, at least 1.
         bos_id: The token fed at position 0.
-        eos_id: The token that ends a row.
-        pad_id: The token fed to rows that have ended.
-        max_lengths: int (B,), most tokens of each row, EOS counted and BOS not, each at least 1.
-        should_stop: Asked before each step; True raises `Cancelled`.
-        find_loop: Given a row's number and its tokens so far, says how many to keep if the row has run
-            into a loop, else None (`limits.LoopGuard`).
+        eos_id: The token that ends a sentence.
+        pad_id: The token fed where a sentence has ended.
+        max_lengths: int (B,), most tokens of each, EOS counted and BOS not, each at least 1.
+        scores: Whether hypotheses carry log-probabilities.
+        find_loop: See `steps.FindLoop`; asked at every fourth token.
+        cancellation: Asked before each step.
 
     Raises:
         ValueError: `batch_size` or `max_lengths` breaks its rule, or `step` returns not (B, V).
-        FloatingPointError: the best logit of a live row is not a finite number.
-        Cancelled: `should_stop()` turned true.
+        FloatingPointError: the best logit of a sentence is not a finite number.
+        Cancelled: `cancellation` was cancelled.
     """
-    limits = _checked_limits(batch_size, max_lengths)
-    longest = int(limits.max())
-    tokens = np.full((batch_size, longest), pad_id, dtype=np.int64)  # (B, T), EOS included where it came
-    log_probs = np.zeros((batch_size, longest), dtype=np.float32)  # (B, T)
-    lengths = np.zeros(batch_size, dtype=np.int64)  # tokens written a row, EOS counted
-    finished = np.zeros(batch_size, dtype=np.bool_)
-    kept: dict[int, int] = {}  # row -> tokens to keep, where a loop was cut
-
-    rows = np.arange(batch_size)  # the row of the caller that each row of the current batch is
-    alive = np.ones(batch_size, dtype=np.bool_)  # over the current batch
-    fed = np.full(batch_size, bos_id, dtype=np.int64)
-    for position in range(longest):
-        if should_stop is not None and should_stop():
-            raise Cancelled("The search was cancelled.")
-        chosen, chosen_log_probs = _likeliest(step(fed, position), alive, position)
-        written = rows[alive]
-        tokens[written, position] = chosen[alive]
-        log_probs[written, position] = chosen_log_probs[alive]
-        lengths[written] = position + 1
-
-        ended = alive & (chosen == eos_id)
-        finished[rows[ended]] = True
-        alive = alive & ~ended & (limits[rows] > position + 1)
-        if find_loop is not None:
-            for index in np.flatnonzero(alive):
-                row = int(rows[index])
-                keep = find_loop(row, tokens[row, : position + 1])
-                if keep is not None:
-                    kept[row] = keep
-                    alive[index] = False
-
-        num_alive = int(np.count_nonzero(alive))
-        if num_alive == 0:
-            break
-        if 2 * num_alive <= len(rows) and isinstance(step, ShrinkingStep):
-            stay = np.flatnonzero(alive)
-            step.keep(stay)
-            rows, chosen, alive = rows[stay], chosen[stay], alive[stay]
-        fed = np.where(alive, chosen, pad_id)
-
-    return _result(tokens, log_probs, lengths, finished, kept)
+    search = GreedySearch(
+        step, batch_size, scores=scores, bos_id=bos_id, eos_id=eos_id, pad_id=pad_id, find_loop=find_loop
+    )
+    return _search_all(search, max_lengths, cancellation)
 
 
-def _checked_limits(batch_size: int, max_lengths: IntArray) -> IntArray:
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1, got {batch_size}. Leave out empty batches.")
-    limits = np.asarray(max_lengths)
-    if limits.shape != (batch_size,):
-        raise ValueError(
-            f"`max_lengths` must have one entry a row, shape ({batch_size},), got shape {limits.shape}. "
-            "Give each row its own limit."
-        )
-    if limits.min() < 1:
-        raise ValueError(
-            f"`max_lengths` must be at least 1 in every row, got {int(limits.min())}. EOS counts as a token."
-        )
-    return limits
-
-
-def _likeliest(logits: FloatArray, alive: BoolArray, position: int) -> tuple[IntArray, FloatArray]:
-    """The best token of each row, lowest id first, and its log-probability: both (B,)."""
-    logits = np.asarray(logits)
-    if logits.ndim != 2 or logits.shape[0] != len(alive):
-        raise ValueError(
-            f"`step` must return logits of shape ({len(alive)}, V), got shape {logits.shape}. "
-            "Return one row of logits for each token fed."
-        )
-    chosen = logits.argmax(axis=1)  # the first of equals
-    best = logits[np.arange(len(chosen)), chosen].astype(np.float32)
-    if not np.isfinite(best[alive]).all():
-        raise FloatingPointError(
-            f"`step` must return finite logits, got a best logit that is not finite at position {position}. "
-            "Check the weights."
-        )
-    best = np.where(alive, best, np.float32(0.0))  # a frozen row may hold anything
-    # log softmax of the best logit: best - (best + log Σ exp(logits - best)); no exponent is above 0.
-    with np.errstate(all="ignore"):  # rows that have ended
-        shifted = np.exp(logits - best[:, None])
-        return chosen, -np.log(shifted.sum(axis=1, dtype=np.float32))
-
-
-def _result(
-    tokens: IntArray, log_probs: FloatArray, lengths: IntArray, finished: BoolArray, kept: dict[int, int]
+def beam_search(
+    step: BeamStep,
+    *,
+    batch_size: int,
+    beam_size: int,
+    bos_id: int,
+    eos_id: int,
+    pad_id: int,
+    max_lengths: IntArray,
+    length_penalty: float = 0.6,
+    num_hypotheses: int = 1,
+    find_loop: FindLoop | None = None,
+    cancellation: Cancellation | None = None,
 ) -> SearchResult:
-    out_tokens: list[IntArray] = []
-    out_log_probs: list[FloatArray] = []
-    for row, length in enumerate(lengths):
-        counted = kept.get(row, int(length))
-        out_tokens.append(tokens[row, : counted - int(finished[row])].copy())
-        out_log_probs.append(log_probs[row, :counted].copy())
-    scores = np.array([float(row.mean()) if len(row) else 0.0 for row in out_log_probs], dtype=np.float32)
-    cut = np.zeros(len(tokens), dtype=np.bool_)
-    cut[list(kept)] = True
-    return SearchResult(out_tokens, out_log_probs, scores, finished, cut)
+    """The best hypotheses that a beam of `beam_size` finds; see `BeamSearch` for the rules.
+
+    Arguments and errors are those of `greedy_search` and `BeamSearch`; `step` has R = B·beam_size rows.
+    """
+    search = BeamSearch(
+        step,
+        batch_size,
+        beam_size=beam_size,
+        length_penalty=length_penalty,
+        num_hypotheses=num_hypotheses,
+        bos_id=bos_id,
+        eos_id=eos_id,
+        pad_id=pad_id,
+        find_loop=find_loop,
+    )
+    return _search_all(search, max_lengths, cancellation)
+
+
+def run_to_end(search: Slots, cancellation: Cancellation | None = None) -> Iterator[Ended]:
+    """Step until no sentence is left; yield each when it is done.
+
+    Raises:
+        Cancelled: `cancellation` was cancelled.
+    """
+    while num_alive := search.num_alive:
+        if 2 * num_alive <= search.num_slots:
+            search.shrink()
+        if cancellation is not None:
+            cancellation.check()
+        yield from search.advance()
+
+
+def _search_all(search: Slots, max_lengths: IntArray, cancellation: Cancellation | None) -> SearchResult:
+    sentences = np.arange(search.num_slots)
+    search.put(sentences, sentences, max_lengths)
+    found = dict(run_to_end(search, cancellation))
+    return SearchResult([found[sentence] for sentence in range(len(sentences))])

@@ -7,6 +7,7 @@ are always passed explicitly: Keras's implicit masks are lost between stacked de
 
 from keras_transformer.layers.attention import MultiHeadAttention
 from keras_transformer.layers.decoder_layer import DecoderLayer, LayerCache
+from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.embedding import TokenEmbedding
 from keras_transformer.layers.encoder_layer import EncoderLayer
 from keras_transformer.layers.feed_forward import FeedForward
@@ -14,6 +15,7 @@ from keras_transformer.layers.positional_encoding import PositionalEncoding
 
 __all__ = [
     "DecoderLayer",
+    "Dropout",
     "EncoderLayer",
     "FeedForward",
     "LayerCache",

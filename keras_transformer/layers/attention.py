@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_transformer.layers.arguments import require_count, require_rate
+from keras_transformer.layers.dropout import Dropout
 
 # Finite, so that a row without any allowed key gives a uniform average instead of NaN.
 BLOCKED_SCORE = -1e9
@@ -49,7 +50,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.is_cross = is_cross
         self.is_causal = is_causal
         self.dropout_rate = dropout_rate
-        self.dropout = keras.layers.Dropout(dropout_rate, dtype=self.dtype_policy, name="dropout")
+        self.dropout = Dropout(dropout_rate, dtype=self.dtype_policy, name="dropout")
 
     def build(self, hidden_shape):
         model_dim = hidden_shape[-1]
@@ -115,16 +116,16 @@ class MultiHeadAttention(keras.layers.Layer):
             is_causal: Also apply the causal rule (T = S).
             training: Whether dropout acts.
         """
-        if training and self.dropout_rate > 0:
-            context = self._attend_with_dropout(query, keys, values, mask, is_causal)
+        if (training and self.dropout_rate > 0) or _fused_is_slow(query):
+            context = self._attend_in_products(query, keys, values, mask, is_causal, training)
         else:
-            context = _fused_attention(query, keys, values, mask, is_causal)
+            context = ops.dot_product_attention(query, keys, values, mask=mask, is_causal=is_causal)
         batch, length = ops.shape(query)[0], ops.shape(query)[1]
         context = ops.cast(context, query.dtype)
         merged = ops.reshape(context, (batch, length, self.output_projection.units))  # (B, T, D)
         return self.output_projection(merged)
 
-    def _attend_with_dropout(self, query, keys, values, mask, is_causal):
+    def _attend_in_products(self, query, keys, values, mask, is_causal, training):
         scores = ops.einsum("bthk,bshk->bhts", query, keys) * query.shape[-1] ** -0.5
         scores = ops.cast(scores, "float32")
         if is_causal:
@@ -134,7 +135,7 @@ class MultiHeadAttention(keras.layers.Layer):
         if mask is not None:
             scores = ops.where(mask, scores, BLOCKED_SCORE)
         weights = ops.cast(ops.softmax(scores, axis=-1), values.dtype)
-        weights = self.dropout(weights, training=True)
+        weights = self.dropout(weights, training=training)
         return ops.einsum("bhts,bshk->bthk", weights, values)
 
     def compute_output_shape(self, hidden_shape, encoder_outputs_shape=None):
@@ -150,10 +151,8 @@ class MultiHeadAttention(keras.layers.Layer):
         }
 
 
-def _fused_attention(query, keys, values, mask, is_causal):
-    # torch's CPU kernel walks bfloat16 attention three times slower than float32 (forward and backward,
-    # measured); a torch tensor tells its device without torch being named here.
+def _fused_is_slow(query):
+    # torch's CPU kernel walks half-precision attention three to five times slower than two products of oneDNN do
+    # (forward and backward, measured); a torch tensor tells its device without torch being named here.
     device = getattr(getattr(query, "device", None), "type", None)
-    dtype = "float32" if device == "cpu" else query.dtype
-    query, keys, values = (ops.cast(heads, dtype) for heads in (query, keys, values))
-    return ops.dot_product_attention(query, keys, values, mask=mask, is_causal=is_causal)
+    return device == "cpu" and keras.backend.standardize_dtype(query.dtype) != "float32"

@@ -3,6 +3,7 @@
 import keras
 
 from keras_transformer.layers.arguments import require_rate
+from keras_transformer.layers.dropout import Dropout
 
 # torch's and the usual ONNX value; Keras's default of 1e-3 is visibly another function.
 LAYER_NORM_EPSILON = 1e-5
@@ -54,7 +55,7 @@ class ResidualLayer(keras.layers.Layer):
         self.attention_dropout_rate = attention_dropout_rate
         self.norm_placement = norm_placement
         self.activation = activation
-        self.dropout = keras.layers.Dropout(dropout_rate, dtype=self.dtype_policy, name="dropout")
+        self.dropout = Dropout(dropout_rate, dtype=self.dtype_policy, name="dropout")
 
     def enter(self, hidden, norm):
         """What the sub-layer reads: `hidden`, normed where the norm comes first."""

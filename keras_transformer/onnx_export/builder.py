@@ -1,5 +1,6 @@
 """A small writer of ONNX graphs: nodes and constants go in by name, a checked model comes out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,27 @@ class GraphBuilder:
         node = helper.make_node(operator, inputs, outputs, f"{outputs[0]}:node", domain=domain, **attributes)
         self._nodes.append(node)
         return outputs
+
+    def choose(
+        self,
+        condition: str,
+        outputs: list[str],
+        dtypes: list[Any],
+        then: Callable[[], list[str]],
+        otherwise: Callable[[], list[str]],
+    ) -> list[str]:
+        """Add an If: `then` and `otherwise` write the nodes of its branches and return their results."""
+        branches = {}
+        for attribute, write in (("then_branch", then), ("else_branch", otherwise)):
+            outside, self._nodes = self._nodes, []
+            results = write()
+            infos = [
+                helper.make_tensor_value_info(name, _element_type(dtype), None)
+                for name, dtype in zip(results, dtypes, strict=True)
+            ]
+            branches[attribute] = helper.make_graph(self._nodes, f"{outputs[0]}:{attribute}", [], infos)
+            self._nodes = outside
+        return self.nodes("If", [condition], outputs, **branches)
 
     def build(self) -> onnx.ModelProto:
         """The model, every weight inside it."""

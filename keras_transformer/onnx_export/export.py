@@ -1,19 +1,25 @@
 """From a checkpoint to a bundle: write the graphs, prove them, then publish them all at once."""
 
 import shutil
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_transformer.errors import UserError
+from keras_transformer.onnx_export.calibration import calibrate
 from keras_transformer.onnx_export.card import model_card
 from keras_transformer.onnx_export.checkpoint import CARD_FILE, Checkpoint
-from keras_transformer.onnx_export.graph import FloatMaps, Maps, TransformerGraphs, padded_head_dim
+from keras_transformer.onnx_export.float_maps import FloatMaps
+from keras_transformer.onnx_export.graph import TransformerGraphs, alignment_layer, padded_head_dim
+from keras_transformer.onnx_export.maps import Maps
 from keras_transformer.onnx_export.publish import new_bundle
-from keras_transformer.onnx_export.quantization import Int8Maps, calibrate
-from keras_transformer.onnx_export.verify import verify_bundle
+from keras_transformer.onnx_export.quality import MOST_LOST, Pairs, Score, choose_float_kinds, results, score
+from keras_transformer.onnx_export.quantization import Int8Maps
+from keras_transformer.onnx_export.verify import GateFailure, verify_bundle
 from keras_transformer.runtime import bundle as names
 from keras_transformer.runtime.bundle import Bundle, FileRecord, Manifest, PrecisionRecord
 from keras_transformer.text.tokenizer import Tokenizer
@@ -26,6 +32,7 @@ def export_bundle(
     *,
     name: str | None = None,
     licences: Sequence[str] = (),
+    pairs: Pairs | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Bundle:
     """Write, prove and publish a bundle.
@@ -36,6 +43,7 @@ def export_bundle(
         precisions: Some of `bundle.PRECISIONS`.
         name: Of the model; None makes one of the languages and the run.
         licences: Of weights and data, beside those in the checkpoint.
+        pairs: Validation text, on which int8 may lose little against float32; None leaves that out.
         report: Given one line for each stage.
 
     Raises:
@@ -43,20 +51,23 @@ def export_bundle(
         GateFailure: a precision differs from the Keras model by too much; nothing is left behind.
     """
     _check_tokenizer(checkpoint)
+    details = name, licences
     with new_bundle(target) as folder:
-        shutil.copyfile(checkpoint.tokenizer_path, folder / names.TOKENIZER_FILE)
-        records = {}
-        for precision in names.PRECISIONS:
-            if precision in precisions:
-                report(f"{precision}: writing")
-                records[precision] = _write_graphs(checkpoint, folder, precision)
-        manifest = _manifest(checkpoint, folder, records, name, licences)
-        names.write_manifest(folder, manifest)
+        chosen: tuple[str, ...] = ()
+        gate: dict[str, Any] = {}
+        if "int8" in precisions and pairs:
+            chosen, gate = _int8_quality(checkpoint, pairs, report)
+        elif "int8" in precisions:
+            report("int8: no validation text (--valid): BLEU and chrF are not checked")
+        manifest = _write_bundle(checkpoint, folder, precisions, details, chosen, report)
         bundle = Bundle.open(folder)
+        records = dict(manifest.precisions)
         for precision in records:
             report(f"{precision}: checking against the Keras model")
-            gate = verify_bundle(bundle, checkpoint, precision)
-            records[precision] = replace(records[precision], gate=gate)
+            measured = verify_bundle(bundle, checkpoint, precision)
+            if precision == "int8":
+                measured |= gate
+            records[precision] = replace(records[precision], gate=measured)
         manifest = replace(manifest, precisions=records)
         names.write_manifest(folder, manifest)
         own_card = checkpoint.run / CARD_FILE
@@ -65,10 +76,56 @@ def export_bundle(
     return Bundle.open(target)
 
 
-def _write_graphs(checkpoint: Checkpoint, folder: Path, precision: str) -> PrecisionRecord:
+def _write_bundle(
+    checkpoint: Checkpoint,
+    folder: Path,
+    precisions: Sequence[str],
+    details: tuple[str | None, Sequence[str]] = (None, ()),
+    float_kinds: Collection[str] = (),
+    report: Callable[[str], None] = lambda line: None,
+) -> Manifest:
+    """Everything but the card, with no gate in the manifest."""
+    shutil.copyfile(checkpoint.tokenizer_path, folder / names.TOKENIZER_FILE)
+    records = {}
+    for precision in names.PRECISIONS:
+        if precision in precisions:
+            report(f"{precision}: writing")
+            records[precision] = _write_graphs(checkpoint, folder, precision, float_kinds)
+    manifest = _manifest(checkpoint, folder, records, *details)
+    names.write_manifest(folder, manifest)
+    return manifest
+
+
+def _int8_quality(
+    checkpoint: Checkpoint, pairs: Pairs, report: Callable[[str], None]
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Which kinds of maps int8 leaves in floats, and what was measured.
+
+    Raises:
+        GateFailure: it loses too much with all of them in floats.
+    """
+
+    def score_of(precision: str, float_kinds: Collection[str] = ()) -> Score:
+        with tempfile.TemporaryDirectory() as folder:
+            _write_bundle(checkpoint, Path(folder), [precision], float_kinds=float_kinds)
+            return score(Path(folder), precision, pairs)
+
+    report(f"int8: translating {len(pairs)} validation pairs, in float32 and in int8")
+    reference = score_of("fp32")
+    chosen = choose_float_kinds(reference, lambda kinds: score_of("int8", kinds), report)
+    lost = chosen.score.lost_from(reference)
+    if lost > MOST_LOST:
+        raise GateFailure(f"int8: {lost:.2f} BLEU or chrF are lost; at most {MOST_LOST:g} is allowed")
+    return chosen.float_kinds, results(reference, chosen, len(pairs))
+
+
+def _write_graphs(
+    checkpoint: Checkpoint, folder: Path, precision: str, float_kinds: Collection[str]
+) -> PrecisionRecord:
     maps: Maps
     if precision == "int8":
-        maps = Int8Maps(calibrate(checkpoint.config, checkpoint.weights, *checkpoint.calibration))
+        scales = calibrate(checkpoint.config, checkpoint.weights, *checkpoint.calibration)
+        maps = Int8Maps(scales, FloatMaps(), float_kinds)
     else:
         maps = FloatMaps(np.float16 if precision == "fp16" else np.float32)
     graphs = TransformerGraphs(checkpoint.config, checkpoint.weights, maps)
@@ -102,6 +159,7 @@ def _manifest(
         num_encoder_layers=config.num_encoder_layers,
         num_decoder_layers=config.num_decoder_layers,
         cache_head_dim=padded_head_dim(config.head_dim),
+        alignment_layer=alignment_layer(config),
         max_length=config.max_length,
         num_parameters=sum(array.size for array in checkpoint.weights.values()),
         tokenizer=FileRecord.of(folder / names.TOKENIZER_FILE),

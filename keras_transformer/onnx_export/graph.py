@@ -2,16 +2,16 @@
 
 Encoder: source tokens in, every decoder layer's cross-attention keys and values out, computed once a
 sentence. Decoder: T >= 1 target tokens in, logits out; one graph serves a step, a prefix and the scoring
-of a pair, over caches that are bound in place.
+of a pair, over caches that are bound in place. The beams of a sentence share its cross keys and values:
+cross-attention sees them as one longer query.
 
-Letters: B batch, S source, T target, L cache length, D model_dim, F feed_forward_dim, H heads, K head_dim,
-V vocabulary. How a linear map, the embedding and the projection are computed is the business of a `Maps`
-object: `FloatMaps` here, `Int8Maps` in quantization.py.
+Letters: B batch, R rows (beams of B sentences), S source, T target, L cache length, D model_dim,
+F feed_forward_dim, H heads, K head_dim, V vocabulary.
 """
 
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from keras_transformer.config import ModelConfig
 from keras_transformer.onnx_export.builder import CONTRIB, GraphBuilder
+from keras_transformer.onnx_export.maps import CROSS_KEY_VALUE, Maps, Norm
 from keras_transformer.positions import sinusoidal_positions
 from keras_transformer.runtime import bundle as names
 
@@ -26,86 +27,6 @@ LAYER_NORM_EPSILON = 1e-5
 HEAD_MULTIPLE = 8  # GroupQueryAttention takes head widths in steps of 8 (measured, onnxruntime 1.32)
 
 Weights = Mapping[str, NDArray[np.float32]]
-
-
-class Maps(Protocol):
-    """How the maps with large weights are computed: in floats, or in integers."""
-
-    dtype: np.dtype[Any]  # of activations, keys and values
-
-    def linear(
-        self,
-        graph: GraphBuilder,
-        x: str,
-        name: str,
-        kernel: NDArray[np.float32],
-        bias: NDArray[np.float32] | None,
-    ) -> str:
-        """x (…, in) · kernel (in, out) + bias."""
-        ...
-
-    def activate(self, graph: GraphBuilder, x: str, activation: str) -> str:
-        """The feed-forward's activation, before its outer linear map."""
-        ...
-
-    def embed(self, graph: GraphBuilder, ids: str, table: NDArray[np.float32], *, shared: bool) -> str:
-        """Rows of √D · table (V, D) for ids (B, T); `shared` where the projection reads the same table."""
-        ...
-
-    def project(self, graph: GraphBuilder, x: str, table: NDArray[np.float32]) -> str:
-        """x (B, T, D) · tableᵀ, float32 (B, T, V)."""
-        ...
-
-
-class FloatMaps:
-    """Matrix products in float32 or float16.
-
-    Attributes:
-        linear_inputs: Name of each linear map -> name of its input tensor, for calibration.
-    """
-
-    def __init__(self, dtype: Any = np.float32) -> None:
-        self.dtype = np.dtype(dtype)
-        self.linear_inputs: dict[str, str] = {}
-
-    def linear(
-        self,
-        graph: GraphBuilder,
-        x: str,
-        name: str,
-        kernel: NDArray[np.float32],
-        bias: NDArray[np.float32] | None,
-    ) -> str:
-        self.linear_inputs[name] = x
-        y = graph.node("MatMul", [x, graph.constant(f"{name}/kernel", kernel.astype(self.dtype))])
-        if bias is None:
-            return y
-        return graph.node("Add", [y, graph.constant(f"{name}/bias", bias.astype(self.dtype))])
-
-    def activate(self, graph: GraphBuilder, x: str, activation: str) -> str:
-        if activation == "relu":
-            return graph.node("Relu", [x])
-        return graph.node("Gelu", [x], approximate="none")
-
-    def embed(self, graph: GraphBuilder, ids: str, table: NDArray[np.float32], *, shared: bool) -> str:
-        scale = math.sqrt(table.shape[1])
-        if not shared:
-            folded = graph.constant("embedding/scaled_table", (table * np.float32(scale)).astype(self.dtype))
-            return graph.node("Gather", [folded, ids], axis=0)
-        rows = graph.node("Gather", [self._table(graph, table), ids], axis=0)  # (B, T, D)
-        return graph.node("Mul", [rows, graph.constant("embedding/scale", np.array(scale, self.dtype))])
-
-    def project(self, graph: GraphBuilder, x: str, table: NDArray[np.float32]) -> str:
-        self.linear_inputs[PROJECTION] = x
-        logits = graph.node("FusedMatMul", [x, self._table(graph, table)], domain=CONTRIB, transB=1)
-        return logits if self.dtype == np.float32 else graph.node("Cast", [logits], to=onnx.TensorProto.FLOAT)
-
-    def _table(self, graph: GraphBuilder, table: NDArray[np.float32]) -> str:
-        return graph.constant("embedding/table", table.astype(self.dtype))  # (V, D), once for both uses
-
-
-PROJECTION = "projection"
-CROSS_KEY_VALUE = "cross_attention/key_value"
 
 
 class TransformerGraphs:
@@ -124,7 +45,7 @@ class TransformerGraphs:
         self._cache_head_dim = padded_head_dim(config.head_dim)
 
     def encoder(self) -> onnx.ModelProto:
-        """source_ids (B, S), source_lengths (B) -> cross_key_i, cross_value_i (B, H, S, K)."""
+        """source_ids (B, S), source_lengths (B) -> cross_keys_values (2·layers, B, H, S, K)."""
         config, graph = self._config, GraphBuilder("encoder")
         source_ids = graph.input(names.SOURCE_IDS, np.int64, ["batch", "source"])
         lengths = graph.input(names.SOURCE_LENGTHS, np.int32, ["batch"])
@@ -152,18 +73,20 @@ class TransformerGraphs:
         return graph.build()
 
     def decoder(self) -> onnx.ModelProto:
-        """Tokens, positions, caches, cross keys and values -> logits (B, T, V) and the same caches."""
+        """Tokens, positions, caches, cross keys and values -> logits (R, T, V) and the same caches."""
         config, graph = self._config, GraphBuilder("decoder")
-        token_ids = graph.input(names.TOKEN_IDS, np.int64, ["batch", "target"])
-        position_ids = graph.input(names.POSITION_IDS, np.int64, ["target"])
-        last = graph.input(names.LAST_POSITIONS, np.int32, ["batch"])
+        token_ids = graph.input(names.TOKEN_IDS, np.int64, ["rows", "target"])
+        position_ids = graph.input(names.POSITION_IDS, np.int64, ["rows", "target"])
+        last = graph.input(names.LAST_POSITIONS, np.int32, ["rows"])
         total = graph.input(names.TOTAL_LENGTH, np.int32, [1])
-        mask = graph.input(names.SOURCE_PADDING_MASK, np.int32, ["batch", "source"])
+        graph.input(names.SOURCE_PADDING_MASK, np.int32, ["batch", "source"])
+        graph.input(names.CROSS_SHAPE, np.int64, [3])
+        graph.input(names.ROW_SHAPE, np.int64, [3])
         self._declare_caches(graph)
 
         hidden = self._maps.embed(graph, token_ids, self._weights["embedding/table"], shared=True)
-        positions = graph.node("Gather", [self._positions(graph), position_ids], axis=0)  # (T, D)
-        hidden = graph.node("Add", [hidden, positions])  # (B, T, D)
+        positions = graph.node("Gather", [self._positions(graph), position_ids], axis=0)  # (R, T, D)
+        hidden = graph.node("Add", [hidden, positions])  # (R, T, D)
         for index in range(config.num_decoder_layers):
             layer = f"decoder_layers/{index}"
             hidden = self._residual(
@@ -176,14 +99,15 @@ class TransformerGraphs:
                 graph,
                 hidden,
                 f"{layer}/cross_attention_norm",
-                lambda x, index=index: self._cross_attention(graph, x, index, mask),
+                lambda x, index=index: self._cross_attention(graph, x, index),
             )
             hidden = self._feed_forward(graph, hidden, layer)
+        norm = f"decoder_layers/{config.num_decoder_layers - 1}/feed_forward_norm"
         if config.norm_placement == "pre":
-            hidden = self._norm(graph, hidden, "decoder_norm")
-        logits = self._maps.project(graph, hidden, self._weights["embedding/table"])
-        graph.nodes("Identity", [logits], [names.LOGITS])
-        graph.output(names.LOGITS, np.float32, ["batch", "target", config.vocabulary_size])
+            norm = "decoder_norm"
+            hidden = self._norm(graph, hidden, norm)
+        last_norm = Norm(self._weights[f"{norm}/gamma"], self._weights[f"{norm}/beta"])
+        self._maps.project(graph, hidden, self._weights["embedding/table"], last_norm)
         return graph.build()
 
     def _declare_caches(self, graph: GraphBuilder) -> None:
@@ -192,9 +116,9 @@ class TransformerGraphs:
             for cross in (names.cross_key(index), names.cross_value(index)):
                 graph.input(cross, dtype, ["batch", heads, "source", width])
             for past in (names.past_key(index), names.past_value(index)):
-                graph.input(past, dtype, ["batch", heads, "cache", width])
+                graph.input(past, dtype, ["rows", heads, "cache", width])
             for present in (names.present_key(index), names.present_value(index)):
-                graph.output(present, dtype, ["batch", heads, "cache", width])
+                graph.output(present, dtype, ["rows", heads, "cache", width])
 
     def _positions(self, graph: GraphBuilder) -> str:
         table = sinusoidal_positions(self._config.max_length, self._config.model_dim)
@@ -251,18 +175,30 @@ class TransformerGraphs:
         )[0]
         return self._attention_output(graph, context, f"{layer}/self_attention/output")
 
-    def _cross_attention(self, graph: GraphBuilder, x: str, index: int, mask: str) -> str:
-        layer = f"decoder_layers/{index}/cross_attention"
+    def _cross_attention(self, graph: GraphBuilder, x: str, index: int) -> str:
+        """Over the source; the query (R, T, H*K) is read as (B, beam_size*T, H*K), which moves nothing."""
+        layer, config = f"decoder_layers/{index}/cross_attention", self._config
         query = self._maps.linear(
             graph, x, f"{layer}/query", self._padded_columns(self._weights[f"{layer}/query/kernel"]), None
         )
+        if index == alignment_layer(config):
+            graph.nodes("Identity", [query], [names.ALIGNMENT_QUERY])
+            width = config.num_heads * self._cache_head_dim
+            graph.output(names.ALIGNMENT_QUERY, self._maps.dtype, ["rows", "target", width])
         context = graph.node(
             "MultiHeadAttention",
-            [query, names.cross_key(index), names.cross_value(index), "", mask],
+            [
+                graph.node("Reshape", [query, names.CROSS_SHAPE]),
+                names.cross_key(index),
+                names.cross_value(index),
+                "",
+                names.SOURCE_PADDING_MASK,
+            ],
             domain=CONTRIB,
-            num_heads=self._config.num_heads,
+            num_heads=config.num_heads,
             scale=self._scale(),
-        )  # (B, T, H*K)
+        )  # (B, beam_size*T, H*K)
+        context = graph.node("Reshape", [context, names.ROW_SHAPE])  # (R, T, H*K)
         return self._attention_output(graph, context, f"{layer}/output")
 
     def _query_key_value(self, graph: GraphBuilder, x: str, layer: str) -> str:
@@ -287,15 +223,10 @@ class TransformerGraphs:
         packed = self._maps.linear(graph, hidden, CROSS_KEY_VALUE, kernel, None)
         shape = graph.constant("cross_shape", np.array([0, 0, parts, config.num_heads, width], np.int64))
         packed = graph.node("Reshape", [packed, shape])  # (B, S, parts, H, K)
-        packed = graph.node("Transpose", [packed], perm=[2, 0, 3, 1, 4])  # (parts, B, H, S, K)
-        slices = graph.nodes(
-            "Split", [packed], [f"cross_slice_{i}" for i in range(parts)], axis=0, num_outputs=parts
+        graph.nodes("Transpose", [packed], [names.CROSS_KEYS_VALUES], perm=[2, 0, 3, 1, 4])
+        graph.output(
+            names.CROSS_KEYS_VALUES, self._maps.dtype, [parts, "batch", config.num_heads, "source", width]
         )
-        axis = graph.constant("zero", np.zeros(1, np.int64))
-        for index in range(config.num_decoder_layers):
-            for offset, name in enumerate((names.cross_key(index), names.cross_value(index))):
-                graph.nodes("Squeeze", [slices[2 * index + offset], axis], [name])
-                graph.output(name, self._maps.dtype, ["batch", config.num_heads, "source", width])
 
     def _attention(self) -> dict[str, Any]:
         heads = self._config.num_heads
@@ -316,3 +247,11 @@ class TransformerGraphs:
 def padded_head_dim(head_dim: int) -> int:
     """The head width K' that the graphs use: `head_dim` rounded up to a multiple of 8."""
     return -(-head_dim // HEAD_MULTIPLE) * HEAD_MULTIPLE
+
+
+def alignment_layer(config: ModelConfig) -> int:
+    """The last decoder layer but one, whose cross-attention is nearest to a word alignment.
+
+    Garg et al. 2019, Jointly Learning to Align and Translate, section 4.2.
+    """
+    return max(0, config.num_decoder_layers - 2)

@@ -7,23 +7,15 @@ translation. The embedding table is stored once and read by both the embedding a
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from keras_transformer.config import ModelConfig
 from keras_transformer.onnx_export.builder import CONTRIB, GraphBuilder
-from keras_transformer.onnx_export.graph import (
-    PROJECTION,
-    FloatMaps,
-    TransformerGraphs,
-    Weights,
-    padded_head_dim,
-)
+from keras_transformer.onnx_export.maps import PROJECTION, Maps, Norm
 from keras_transformer.runtime import bundle as names
 
 WEIGHT_LEVELS = 63  # 7 bits: exact on AVX2
@@ -78,16 +70,28 @@ def activation_scale(values: NDArray[np.float32]) -> ActivationScale:
     return best[1]
 
 
+# Kinds of linear maps, by what their names hold; "projection" is the embedding's table in all its uses.
+KINDS = ("self_attention", "cross_attention", "feed_forward", PROJECTION)
+
+
 class Int8Maps:
     """Linear maps, embedding and projection in integers; everything else stays float32.
 
     Args:
         scales: Of the input of each linear map, by its name (`calibrate`).
+        in_floats: How the maps of `float_kinds` are computed.
+        float_kinds: Those of `KINDS` that lose too much in integers.
     """
 
-    def __init__(self, scales: Mapping[str, ActivationScale]) -> None:
+    def __init__(
+        self,
+        scales: Mapping[str, ActivationScale],
+        in_floats: Maps | None = None,
+        float_kinds: Collection[str] = (),
+    ) -> None:
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
         self._scales = scales
+        self._floats = {kind: in_floats for kind in float_kinds if in_floats is not None}
 
     def linear(
         self,
@@ -97,16 +101,23 @@ class Int8Maps:
         kernel: NDArray[np.float32],
         bias: NDArray[np.float32] | None,
     ) -> str:
+        for kind, floats in self._floats.items():
+            if kind in name:
+                return floats.linear(graph, x, name, kernel, bias)
         weight = quantize_columns(kernel)
         stored = graph.constant(f"{name}/kernel", weight.values)
         return self._product(graph, x, name, stored, weight.scales, bias)
 
     def activate(self, graph: GraphBuilder, x: str, activation: str) -> str:
+        if "feed_forward" in self._floats:
+            return self._floats["feed_forward"].activate(graph, x, activation)
         if activation == "relu":
             return x  # its input's zero point is 0: rounding to 0 … 255 cuts off what is negative
         return graph.node("Gelu", [x], approximate="none")
 
     def embed(self, graph: GraphBuilder, ids: str, table: NDArray[np.float32], *, shared: bool) -> str:
+        if PROJECTION in self._floats:
+            return self._floats[PROJECTION].embed(graph, ids, table, shared=shared)
         rows = quantize_columns(table.T, WEIGHT_LEVELS if shared else TABLE_LEVELS)
         stored = graph.constant("embedding/table", rows.values.T)  # (V, D)
         scales = rows.scales[:, None] * np.float32(math.sqrt(table.shape[1]))  # (V, 1), √D folded
@@ -117,11 +128,17 @@ class Int8Maps:
         )  # (B, T, 1)
         return graph.node("Mul", [floats, scale])
 
-    def project(self, graph: GraphBuilder, x: str, table: NDArray[np.float32]) -> str:
+    def project(self, graph: GraphBuilder, x: str, table: NDArray[np.float32], norm: Norm) -> None:
+        if PROJECTION in self._floats:
+            self._floats[PROJECTION].project(graph, x, table, norm)
+            return
         rows = quantize_columns(table.T)
         stored = graph.constant("embedding/table", rows.values.T)  # (V, D), the one that `embed` reads
         turned = graph.node("Transpose", [stored], perm=[1, 0])  # folded when the session opens
-        return self._product(graph, x, PROJECTION, turned, rows.scales, None)
+        graph.nodes(
+            "Identity", [self._product(graph, x, PROJECTION, turned, rows.scales, None)], [names.LOGITS]
+        )
+        graph.output(names.LOGITS, np.float32, ["rows", "target", len(table)])
 
     def _product(
         self,
@@ -140,100 +157,3 @@ class Int8Maps:
         if bias is not None:
             inputs += ["", graph.constant(f"{name}/bias", bias)]
         return graph.node("MatMulIntegerToFloat", inputs, domain=CONTRIB)
-
-
-def calibrate(
-    config: ModelConfig,
-    weights: Weights,
-    source_ids: NDArray[np.integer[Any]],
-    target_input_ids: NDArray[np.integer[Any]],
-) -> dict[str, ActivationScale]:
-    """Scales of the input of every linear map, from sentences run through the float32 graphs.
-
-    Args:
-        config, weights: The model.
-        source_ids, target_input_ids: (N, S) and (N, T), right padded with `config.pad_id`; run one pair
-            at a time, so that no padding is measured.
-    """
-    maps = FloatMaps()
-    graphs = TransformerGraphs(config, weights, maps)
-    encoder, encoder_taps = _tapped(graphs.encoder(), maps)
-    decoder, decoder_taps = _tapped(graphs.decoder(), maps)
-    seen: dict[str, list[NDArray[np.float32]]] = {}
-    cross = [
-        name(i) for i in range(config.num_decoder_layers) for name in (names.cross_key, names.cross_value)
-    ]
-    for source, target in _pairs(config, source_ids, target_input_ids):
-        lengths = np.array([source.shape[1]], np.int32)
-        keys_values = _run(
-            encoder, {names.SOURCE_IDS: source, names.SOURCE_LENGTHS: lengths}, encoder_taps, cross, seen
-        )
-        _run(
-            decoder,
-            _decoder_feeds(config, source, target, dict(zip(cross, keys_values, strict=True))),
-            decoder_taps,
-            [],
-            seen,
-        )
-    return {
-        name: activation_scale(np.concatenate([a.ravel() for a in arrays])) for name, arrays in seen.items()
-    }
-
-
-def _tapped(model: onnx.ModelProto, maps: FloatMaps) -> tuple[ort.InferenceSession, dict[str, str]]:
-    """A session over `model` that also gives out the input of each linear map, by the map's name."""
-    taps = dict(maps.linear_inputs)
-    maps.linear_inputs.clear()
-    known = {output.name for output in model.graph.output}
-    for tensor in sorted(set(taps.values()) - known):
-        model.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # keep the tensors
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]), taps
-
-
-def _run(
-    session: ort.InferenceSession,
-    feeds: dict[str, NDArray[Any]],
-    taps: Mapping[str, str],
-    wanted: Sequence[str],
-    seen: dict[str, list[NDArray[np.float32]]],
-) -> list[NDArray[np.float32]]:
-    """Run once, note down every tapped tensor in `seen`, return the outputs in `wanted`."""
-    outputs = session.run([*wanted, *taps.values()], feeds)
-    for name, array in zip(taps, outputs[len(wanted) :], strict=True):
-        seen.setdefault(name, []).append(array)
-    return list(outputs[: len(wanted)])
-
-
-def _pairs(
-    config: ModelConfig, source_ids: NDArray[np.integer[Any]], target_input_ids: NDArray[np.integer[Any]]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    for source, target in zip(source_ids, target_input_ids, strict=True):
-        yield _real(source, config.pad_id), _real(target, config.pad_id)
-
-
-def _real(ids: NDArray[np.integer[Any]], pad_id: int) -> NDArray[np.int64]:
-    return np.asarray(ids[ids != pad_id][None], np.int64)  # (1, length)
-
-
-def _decoder_feeds(
-    config: ModelConfig,
-    source: NDArray[np.int64],
-    target: NDArray[np.int64],
-    cross: dict[str, NDArray[np.float32]],
-) -> dict[str, NDArray[Any]]:
-    """One whole target in one call, over caches of its own length."""
-    length = target.shape[1]
-    empty = np.zeros((1, config.num_heads, length, padded_head_dim(config.head_dim)), np.float32)
-    pasts = [name(i) for i in range(config.num_decoder_layers) for name in (names.past_key, names.past_value)]
-    return {
-        names.TOKEN_IDS: target,
-        names.POSITION_IDS: np.arange(length, dtype=np.int64),
-        names.LAST_POSITIONS: np.array([length - 1], np.int32),
-        names.TOTAL_LENGTH: np.array([length], np.int32),
-        names.SOURCE_PADDING_MASK: np.ones(source.shape, np.int32),
-        **cross,
-        **dict.fromkeys(pasts, empty),
-    }

@@ -16,7 +16,7 @@ from typing import Any
 from keras_transformer.errors import UserError
 from keras_transformer.runtime.external_data import has_external_data
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PRECISIONS = ("fp32", "fp16", "int8")
 
 MANIFEST_FILE = "manifest.json"
@@ -26,13 +26,29 @@ CARD_FILE = "README.md"
 # Encoder: inputs, then outputs.
 SOURCE_IDS = "source_ids"  # int64 (B, S), right padded
 SOURCE_LENGTHS = "source_lengths"  # int32 (B), each at least 1
+# (2·layers, B, H, S, K): keys and values of layer 0, of layer 1, …; each is an input of the decoder below
+CROSS_KEYS_VALUES = "cross_keys_values"
 # Decoder: inputs, then outputs. The caches are bound in place: present and past are one buffer.
-TOKEN_IDS = "token_ids"  # int64 (B, T)
-POSITION_IDS = "position_ids"  # int64 (T)
-LAST_POSITIONS = "last_positions"  # int32 (B), position of the newest token
-TOTAL_LENGTH = "total_length"  # int32 (1), last position + 1; stays in CPU memory
+# R = B·beam_size rows; row r belongs to sentence r // beam_size.
+TOKEN_IDS = "token_ids"  # int64 (R, T)
+POSITION_IDS = "position_ids"  # int64 (R, T)
+LAST_POSITIONS = "last_positions"  # int32 (R), position of the newest token
+TOTAL_LENGTH = "total_length"  # int32 (1), the greatest last position + 1; stays in CPU memory
 SOURCE_PADDING_MASK = "source_padding_mask"  # int32 (B, S), 1 = may attend
-LOGITS = "logits"  # float32 (B, T, V)
+CROSS_SHAPE = "cross_shape"  # int64 (3): B, beam_size·T, H·K, the beams of a sentence as one query
+ROW_SHAPE = "row_shape"  # int64 (3): R, T, H·K
+LOGITS = "logits"  # float32 (R, T, V)
+# In float32 the decoder has two ways to end (runtime/screen.py): logits, or an estimate of them in integers.
+WHOLE_LOGITS = "whole_logits"  # bool (), an input: which of the two; the other's outputs are empty
+SCREENED_LOGITS = "screened_logits"  # float32 (R, T, V), the estimate
+HIDDEN = "hidden"  # float32 (R, T, D), what the projection reads
+ROUNDED_HIDDEN = "rounded_hidden"  # uint8 (R, T, D), the same as the estimate reads it
+TABLE = "embedding/table"  # float32 (V, D), a weight of both graphs
+SCREEN_NORMS = "projection/screen_norms"  # float32 (2, V), |rounded row| and |row - rounded row| of the table
+SCREEN_SCALE = "projection/screen_scale"  # float32 (), one step of rounded_hidden, whose zero is 128
+ALIGNMENT_QUERY = (
+    "alignment_query"  # (R, T, H·K), the cross-attention query of the manifest's alignment_layer
+)
 
 
 def encoder_file(precision: str) -> str:
@@ -46,22 +62,22 @@ def decoder_file(precision: str) -> str:
 
 
 def cross_key(layer: int) -> str:
-    """Keys (B, H, S, K) of a decoder layer's cross-attention: encoder output, decoder input."""
+    """Keys (B, H, S, K) of a decoder layer's cross-attention, a decoder input."""
     return f"cross_key_{layer}"
 
 
 def cross_value(layer: int) -> str:
-    """Values (B, H, S, K) of a decoder layer's cross-attention: encoder output, decoder input."""
+    """Values (B, H, S, K) of a decoder layer's cross-attention, a decoder input."""
     return f"cross_value_{layer}"
 
 
 def past_key(layer: int) -> str:
-    """Self-attention keys (B, H, L, K) before the call, L the cache's length."""
+    """Self-attention keys (R, H, L, K) before the call, L the cache's length."""
     return f"past_key_{layer}"
 
 
 def past_value(layer: int) -> str:
-    """Self-attention values (B, H, L, K) before the call."""
+    """Self-attention values (R, H, L, K) before the call."""
     return f"past_value_{layer}"
 
 
@@ -73,6 +89,21 @@ def present_key(layer: int) -> str:
 def present_value(layer: int) -> str:
     """The same values after the call, in the same buffer."""
     return f"present_value_{layer}"
+
+
+def cross_names(num_layers: int) -> list[str]:
+    """Cross keys and values of all layers, in the order in which the encoder gives them."""
+    return [name(layer) for layer in range(num_layers) for name in (cross_key, cross_value)]
+
+
+def past_names(num_layers: int) -> list[str]:
+    """The caches of all layers as inputs: keys and values of layer 0, of layer 1, …"""
+    return [name(layer) for layer in range(num_layers) for name in (past_key, past_value)]
+
+
+def present_names(num_layers: int) -> list[str]:
+    """The same caches as outputs."""
+    return [name(layer) for layer in range(num_layers) for name in (present_key, present_value)]
 
 
 @dataclass(frozen=True)
@@ -110,6 +141,8 @@ class Manifest:
         vocabulary_size, model_dim, feed_forward_dim, num_heads, num_encoder_layers,
             num_decoder_layers: V, D, F, H and the depths.
         cache_head_dim: Last axis of keys and values: K, rounded up to a multiple of 8.
+        alignment_layer: The decoder layer (from 0) whose cross-attention says which source token a target
+            token comes from.
         max_length: Longest source (EOS counted) and target (BOS counted) in tokens.
         num_parameters: Trained numbers, each counted once.
         tokenizer: Record of tokenizer.json.
@@ -133,6 +166,7 @@ class Manifest:
     num_encoder_layers: int
     num_decoder_layers: int
     cache_head_dim: int
+    alignment_layer: int
     max_length: int
     num_parameters: int
     tokenizer: FileRecord
@@ -209,6 +243,7 @@ _SIZES = (
     "num_encoder_layers",
     "num_decoder_layers",
     "cache_head_dim",
+    "alignment_layer",
     "max_length",
     "num_parameters",
 )
@@ -231,7 +266,7 @@ class Bundle:
         """Read the manifest and check the size and sha256 of every file it names.
 
         Raises:
-            UserError: `folder` is no bundle, is damaged or is of a newer format.
+            UserError: `folder` is no bundle, is damaged or is of another format.
         """
         folder = Path(folder)
         path = folder / MANIFEST_FILE
@@ -247,8 +282,12 @@ class Bundle:
         version = values.get("format_version") if isinstance(values, dict) else None
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise UserError(
-                f"{folder} must be of bundle format {FORMAT_VERSION} or older, got {version}. "
+                f"{folder} must be of bundle format {FORMAT_VERSION}, got {version}. "
                 "Upgrade keras_transformer."
+            )
+        if isinstance(version, int) and version < FORMAT_VERSION:
+            raise UserError(
+                f"{folder} must be of bundle format {FORMAT_VERSION}, got {version}. Export the model again."
             )
         try:
             manifest = Manifest.from_dict(values)

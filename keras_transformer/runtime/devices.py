@@ -1,5 +1,7 @@
 """Which device and which precision run, and why: never another one in silence."""
 
+from collections.abc import Mapping
+
 import onnxruntime as ort
 
 from keras_transformer.errors import UserError
@@ -62,9 +64,15 @@ def choose_precision(bundle: Bundle, device: str, precision: str | None) -> str:
 
 
 def open_session(
-    graph: bytes, device: str, num_threads: int | None, allow_spinning: bool
+    graph: bytes,
+    device: str,
+    num_threads: int | None,
+    allow_spinning: bool,
+    weights: Mapping[str, ort.OrtValue] | None = None,
 ) -> ort.InferenceSession:
     """A session over the bytes of a graph, on `device` and nothing less.
+
+    `weights` stand in for the graph's own of the same names: sessions can share them. They must outlive it.
 
     Raises:
         UserError: the graph does not load, or the device does not start.
@@ -74,6 +82,8 @@ def open_session(
     if num_threads is not None:
         options.intra_op_num_threads = num_threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if allow_spinning else "0")
+    for name, weight in (weights or {}).items():
+        options.add_initializer(name, weight)
     # Fused, Add + LayerNormalization is 5 to 7 times slower on the CPU (measured on AVX2); CUDA wants it.
     disabled = ["SkipLayerNormFusion"] if device == "cpu" else []
     providers = [_PROVIDERS[device]] + ([_PROVIDERS["cpu"]] if device != "cpu" else [])
@@ -81,6 +91,9 @@ def open_session(
         session = ort.InferenceSession(graph, options, providers=providers, disabled_optimizers=disabled)
     except Exception as error:
         raise UserError(f"The bundle's graph must load in onnxruntime {ort.__version__}: {error}") from error
+    session._model_bytes = (
+        None  # it would keep the whole file in memory, to open it again under other providers
+    )
     if session.get_providers()[0] != _PROVIDERS[device]:
         raise UserError(
             f"`device` must be one that works, got {device!r}, which onnxruntime could not start "

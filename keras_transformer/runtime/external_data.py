@@ -1,11 +1,18 @@
-"""Finds weights that an ONNX file would read from another file, without the onnx package.
+"""Looks into an ONNX file without the onnx package: weights outside the file, and weights by name.
 
-ONNX Runtime follows such a reference out of the bundle's folder, past the bundle's checksums. This
-walks the protobuf wire format (https://protobuf.dev/programming-guides/encoding/) along the fields of
+ONNX Runtime follows a reference to another file out of the bundle's folder, past the bundle's checksums.
+This walks the protobuf wire format (https://protobuf.dev/programming-guides/encoding/) along the fields of
 onnx.proto that can hold a tensor and skips everything else, the weights themselves included.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # Message -> {field number: message in that field}, from onnx.proto.
 _CHILDREN = {
@@ -21,6 +28,11 @@ _CHILDREN = {
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # fields of TensorProto; a location of 0 is "in this file"
 
 
+_GRAPH, _INITIALIZER = 7, 5  # of the model, of the graph
+_DIMS, _DATA_TYPE, _NAME, _RAW_DATA = 1, 2, 8, 9  # fields of TensorProto
+_FLOAT = 1  # TensorProto.FLOAT
+
+
 def has_external_data(model: bytes) -> bool:
     """True where any tensor of the ONNX model lives outside `model`.
 
@@ -28,6 +40,36 @@ def has_external_data(model: bytes) -> bool:
         ValueError: `model` is not in the protobuf wire format.
     """
     return _search(memoryview(model), "Model")
+
+
+def read_floats(model: bytes, names: Collection[str]) -> dict[str, NDArray[np.float32]]:
+    """The float32 weights of the main graph that have one of `names`, as copies.
+
+    Raises:
+        ValueError: `model` is not in the protobuf wire format, or such a weight is not float32.
+    """
+    import numpy as np  # here: the window opens bundles' manifests long before it computes anything
+
+    found: dict[str, NDArray[np.float32]] = {}
+    for number, graph in _fields(memoryview(model)):
+        if number != _GRAPH or not isinstance(graph, memoryview):
+            continue
+        for field, tensor in _fields(graph):
+            if field != _INITIALIZER or not isinstance(tensor, memoryview):
+                continue
+            parts: dict[int, Any] = {}
+            dims: list[int] = []
+            for part, value in _fields(tensor):
+                if part == _DIMS and not isinstance(value, memoryview):
+                    dims.append(value)
+                else:
+                    parts[part] = value
+            name = bytes(parts.get(_NAME, b"")).decode("utf-8")
+            if name in names:
+                if parts.get(_DATA_TYPE) != _FLOAT or _RAW_DATA not in parts:
+                    raise ValueError(f"`model` must hold {name} in float32, it does not. Export it again.")
+                found[name] = np.frombuffer(parts[_RAW_DATA], "<f4").reshape(dims).astype(np.float32)
+    return found
 
 
 def _search(message: memoryview, kind: str) -> bool:

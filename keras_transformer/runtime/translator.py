@@ -1,102 +1,105 @@
 """The public API: text in, text out, over an exported bundle. No Keras here.
 
-A text is cut into sentences (`text.segmentation`), each sentence is translated once, and the sentences go
-back between the spaces and line breaks they stood in.
+A text is cut into sentences (`text.layout`), each sentence is translated once, and the sentences go back
+between the spaces and line breaks they stood in.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
-import numpy as np
-
-from keras_transformer.decoding.limits import LoopGuard, length_limits
-from keras_transformer.decoding.search import Cancelled, IntArray, greedy_search
+from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.errors import UserError
 from keras_transformer.runtime.bundle import Bundle, Manifest
+from keras_transformer.runtime.inspection import Inspector
+from keras_transformer.runtime.outputs import (
+    OnProgress,
+    Outputs,
+    Report,
+    on_one_line,
+    put_together,
+    to_output,
+)
+from keras_transformer.runtime.results import (
+    Alignment,
+    Alternative,
+    Progress,
+    Scored,
+    ScoredText,
+    Translation,
+)
+from keras_transformer.runtime.scheduler import Scheduler, SearchOptions
+from keras_transformer.runtime.sentence_translator import SentenceTranslator
 from keras_transformer.runtime.sessions import Engine
-from keras_transformer.text.segmentation import is_copied, split_long, split_text
+from keras_transformer.text.layout import take_apart
 from keras_transformer.text.tokenizer import Tokenizer
 
 SHIPPED_BUNDLE = Path(__file__).resolve().parents[1] / "pretrained" / "en-it"
-BATCH_TOKENS = 1024  # padded source tokens of a batch
-BATCH_ROWS = 32  # more rows cost more in caches than they save
+CACHED_SENTENCES = 2048
 
-ShouldStop = Callable[[], bool]
-
-_LINE_ENDS = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
-
-
-@dataclass(frozen=True)
-class Translation:
-    """One translated text.
-
-    Attributes:
-        text: The translation, in the layout of the source.
-        score: Mean log-probability of a token, at most 0; 0 where nothing was translated.
-        source: The text as it was given.
-        flags: What a reader should know, sorted: "copied" (nothing to translate: the text came back as it
-            was), "cut_length" (a sentence reached the length limit), "cut_loop" (an endless repetition was
-            cut), "kept" (the model gave nothing for a sentence: the original stands), "split" (a sentence
-            too long for the model was translated in parts).
-    """
-
-    text: str
-    score: float
-    source: str
-    flags: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Output:
-    """One sentence as the model gave it: its text, the log-probability of each token, its flags."""
-
-    text: str
-    log_probs: tuple[float, ...]
-    flags: frozenset[str]
-
-
-@dataclass(frozen=True)
-class _Document:
-    """One text in parts. An even part is copied as it is, an odd one is a sentence that fits the model."""
-
-    parts: list[str]
-    flags: frozenset[str]
+__all__ = [
+    "SHIPPED_BUNDLE",
+    "Alignment",
+    "Alternative",
+    "Progress",
+    "Scored",
+    "ScoredText",
+    "Translation",
+    "Translator",
+]
 
 
 class Translator:
-    """Translates text with an exported bundle. Several threads may call `translate` at once.
+    """Translates text with an exported bundle. Several threads may call it at once.
 
     Args:
         engine: What runs the model.
         tokenizer: The bundle's own.
         manifest: What the bundle says about itself.
+        num_workers: Batches that a call with many sentences runs at the same time, each on its own thread.
+        cache_size: Sentences to remember, so that a text that changes costs only what has changed in it.
     """
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, manifest: Manifest) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        manifest: Manifest,
+        *,
+        num_workers: int = 1,
+        cache_size: int = CACHED_SENTENCES,
+    ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
         self._manifest = manifest
-        # A translation may need half as many tokens again as its source; both must fit the model.
-        self._longest_source = max(1, 2 * manifest.max_length // 3 - 1)  # EOS not counted
+        self._inspector = Inspector(engine, tokenizer, manifest)
+        scheduler = Scheduler(engine, manifest, num_workers)
+        self._sentences = SentenceTranslator(scheduler, self._inspector, tokenizer, manifest, cache_size)
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path | None = None, device: str = "auto", num_threads: int | None = None
+        cls,
+        folder: str | Path | None = None,
+        device: str = "auto",
+        num_threads: int | None = None,
+        *,
+        precision: str | None = None,
+        cache_size: int = CACHED_SENTENCES,
     ) -> Translator:
         """Load a bundle.
 
         Args:
             folder: The bundle; None takes the one shipped with the package.
             device: "cpu", "cuda", or "auto": CUDA where it runs, else the CPU. See `device_note`.
-            num_threads: CPU threads of the engine, at least 1; None takes every core.
+            num_threads: CPU threads, at least 1; None takes every core.
+            precision: "fp32", "fp16" or "int8"; None takes the fastest that the bundle has.
+            cache_size: Sentences to remember, at least 0.
 
         Raises:
-            UserError: there is no bundle, it is damaged, or `device` cannot run here.
+            UserError: there is no bundle, it is damaged, or `device` or `precision` cannot run here.
         """
         if folder is None and not SHIPPED_BUNDLE.is_dir():
             raise UserError(
@@ -105,7 +108,9 @@ class Translator:
             )
         bundle = Bundle.open(SHIPPED_BUNDLE if folder is None else folder)
         tokenizer = Tokenizer.from_file(bundle.tokenizer_path)
-        return cls(Engine.load(bundle, device, num_threads), tokenizer, bundle.manifest)
+        engine = Engine.load(bundle, device, num_threads, precision=precision)
+        num_workers = 1 if engine.device != "cpu" else num_threads or _num_cores()
+        return cls(engine, tokenizer, bundle.manifest, num_workers=num_workers, cache_size=cache_size)
 
     @property
     def name(self) -> str:
@@ -138,15 +143,41 @@ class Translator:
         return self._engine.precision
 
     @overload
-    def translate(self, text: str, *, should_stop: ShouldStop | None = None) -> Translation: ...
+    def translate(
+        self,
+        text: str,
+        *,
+        beam_size: int = 1,
+        length_penalty: float = 0.6,
+        num_hypotheses: int = 1,
+        scores: bool = False,
+        cancellation: Cancellation | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Translation: ...
 
     @overload
     def translate(
-        self, text: list[str] | tuple[str, ...], *, should_stop: ShouldStop | None = None
+        self,
+        text: list[str] | tuple[str, ...],
+        *,
+        beam_size: int = 1,
+        length_penalty: float = 0.6,
+        num_hypotheses: int = 1,
+        scores: bool = False,
+        cancellation: Cancellation | None = None,
+        on_progress: OnProgress | None = None,
     ) -> list[Translation]: ...
 
     def translate(
-        self, text: str | list[str] | tuple[str, ...], *, should_stop: ShouldStop | None = None
+        self,
+        text: str | list[str] | tuple[str, ...],
+        *,
+        beam_size: int = 1,
+        length_penalty: float = 0.6,
+        num_hypotheses: int = 1,
+        scores: bool = False,
+        cancellation: Cancellation | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Translation | list[Translation]:
         """Translate one text, or each of a list, of any length and layout.
 
@@ -155,129 +186,110 @@ class Translator:
 
         Args:
             text: A text, or a list of texts.
-            should_stop: Asked before each step of the model, from the calling thread; True ends the call.
+            beam_size: Outputs that are followed side by side; 1 is greedy search.
+            length_penalty: Of beam search, at least 0: the higher, the longer the outputs (`BeamSearch`).
+            num_hypotheses: Translations to return for each text, at most `beam_size`.
+            scores: Whether to compute `Translation.score`; beam search always does.
+            cancellation: Ends the call, from any thread.
+            on_progress: Called in this thread whenever a sentence is done; of one text, the sentences are
+                begun in their order.
 
         Returns:
             A `Translation` for a text; a list of them, in the order given, for a list.
 
         Raises:
-            Cancelled: `should_stop()` turned true.
+            Cancelled: `cancellation` was cancelled.
             TypeError: `text` is neither a string nor a list of strings.
+            ValueError: an option breaks its rule.
         """
+        options = SearchOptions(beam_size, length_penalty, num_hypotheses, scores or beam_size > 1)
         if isinstance(text, str):
-            return self._translate_all([text], should_stop)[0]
+            return self._translate_all([text], options, cancellation, on_progress)[0]
         if not isinstance(text, (list, tuple)) or not all(isinstance(item, str) for item in text):
             raise TypeError(
                 f"`text` must be a string or a list of strings, got {type(text).__name__}. "
                 "Pass one string, or a list of them."
             )
-        return self._translate_all(text, should_stop)
+        return self._translate_all(text, options, cancellation, on_progress)
 
-    def _translate_all(self, texts: Sequence[str], should_stop: ShouldStop | None) -> list[Translation]:
-        documents = [self._take_apart(text) for text in texts]
-        sentences = list(dict.fromkeys(part for document in documents for part in document.parts[1::2]))
-        outputs = dict(zip(sentences, self._translate_sentences(sentences, should_stop), strict=True))
+    def score(self, source: str, target: str) -> Scored:
+        """How likely the model finds each token of a given translation of one sentence.
+
+        Raises:
+            ValueError: a side is too long for the model.
+        """
+        return self._inspector.score(source, target)
+
+    def align(self, source: str, target: str) -> Alignment:
+        """Where the model looks in the source, one sentence, for each token of a given translation.
+
+        Raises:
+            ValueError: a side is too long for the model.
+        """
+        return self._inspector.align(source, target)
+
+    def alternatives(self, source: str, prefix: str, count: int = 5) -> list[Alternative]:
+        """Whole words that may follow the beginning `prefix` of the translation of one sentence.
+
+        Args:
+            source: One sentence.
+            prefix: The beginning of its translation; "" for the first word. One that ends with a space
+                wants a new word; else a mark may follow, or the rest of the last word.
+            count: Most alternatives.
+
+        Returns:
+            Up to `count`, the likeliest first: ``prefix + alternative.text`` is the longer prefix.
+
+        Raises:
+            ValueError: `count` is below 1, or `source` or `prefix` is too long for the model.
+        """
+        return self._inspector.alternatives(source, prefix, count)
+
+    def translate_from(self, source: str, prefix: str) -> Translation:
+        """Translate one sentence with a given beginning: the text begins with `prefix`, the rest follows it.
+
+        Raises:
+            ValueError: `source` or `prefix` is too long for the model.
+        """
+        text, found = self._inspector.translate_from(source, prefix)
+        flags = to_output(found, self._tokenizer).flags
+        return Translation(on_one_line(text).rstrip(), source, tuple(sorted(flags)))
+
+    def _translate_all(
+        self,
+        texts: Sequence[str],
+        options: SearchOptions,
+        cancellation: Cancellation | None,
+        on_progress: OnProgress | None,
+    ) -> list[Translation]:
+        cancellation = cancellation or Cancellation()
+        options.check()
+
+        def fits(sentence: str) -> bool:
+            cancellation.check()
+            return self._sentences.fits(sentence)
+
+        cancellation.check()
+        documents = [take_apart(text, self.source_language, fits) for text in texts]
+        outputs: dict[str, Outputs] = {}
+        missing = []
+        for sentence in dict.fromkeys(item for document in documents for item in document.sentences):
+            known = self._sentences.known(sentence, options)
+            if known is None:
+                missing.append(sentence)
+            else:
+                outputs[sentence] = known
+        report = Report(documents, outputs, on_progress) if on_progress is not None else None
+        self._sentences.translate(missing, outputs, options, cancellation, report)
         return [
-            _put_together(text, document, outputs) for text, document in zip(texts, documents, strict=True)
+            put_together(text, document, outputs, options)
+            for text, document in zip(texts, documents, strict=True)
         ]
 
-    def _translate_sentences(self, sentences: list[str], should_stop: ShouldStop | None) -> list[_Output]:
-        """Translate each of `sentences`, batches of like lengths, in the order given."""
-        eos_id = self._manifest.eos_id
-        sources: list[IntArray] = [
-            np.array([*ids, eos_id], dtype=np.int64) for ids in self._tokenizer.encode_batch(sentences)
-        ]
-        outputs: dict[int, _Output] = {}
-        for rows in batches([len(source) for source in sources]):
-            if should_stop is not None and should_stop():
-                raise Cancelled("The translation was cancelled.")
-            outputs.update(zip(rows, self._search([sources[row] for row in rows], should_stop), strict=True))
-        return [
-            outputs[row]
-            if outputs[row].text
-            else _Output(sentence, outputs[row].log_probs, frozenset({"kept"}))
-            for row, sentence in enumerate(sentences)
-        ]
 
-    def _search(self, sources: list[IntArray], should_stop: ShouldStop | None) -> list[_Output]:
-        """Translate one batch of source ids, EOS included."""
-        manifest = self._manifest
-        max_lengths = length_limits([len(source) for source in sources], manifest.max_length)
-        result = greedy_search(
-            self._engine.start(sources, int(max_lengths.max())),
-            batch_size=len(sources),
-            bos_id=manifest.bos_id,
-            eos_id=manifest.eos_id,
-            pad_id=manifest.pad_id,
-            max_lengths=max_lengths,
-            should_stop=should_stop,
-            find_loop=LoopGuard(sources),
-        )
-        outputs = []
-        for row, tokens in enumerate(result.tokens):
-            flag = "cut_loop" if result.cut[row] else "" if result.finished[row] else "cut_length"
-            # A sentence stays on its line, whatever the model wrote.
-            text = _LINE_ENDS.sub(" ", self._tokenizer.decode(tokens.tolist())).strip()
-            log_probs = tuple(result.log_probs[row].tolist())
-            outputs.append(_Output(text, log_probs, frozenset({flag} - {""})))
-        return outputs
-
-    def _take_apart(self, text: str) -> _Document:
-        """Cut a text into sentences that fit the model, and what stands between them."""
-        parts = [""]
-        flags: set[str] = set()
-        for piece in split_text(text, self.source_language):
-            if not piece.is_sentence:
-                parts[-1] += piece.text
-                continue
-            fitting = split_long(piece.text, self._fits)
-            if len(fitting) > 1:
-                flags.add("split")
-            for part in fitting:
-                if is_copied(part):
-                    parts[-1] += part
-                    continue
-                sentence = part.rstrip()  # a space at a cut belongs to the part before it
-                parts += [sentence, part[len(sentence) :]]
-        if len(parts) == 1:
-            flags.add("copied")
-        return _Document(parts, frozenset(flags))
-
-    def _fits(self, sentence: str) -> bool:
-        return len(sentence) < 2 or len(self._tokenizer.encode(sentence)) <= self._longest_source
-
-
-def batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Rows in batches of like lengths, the longest first.
-
-    Args:
-        lengths: Tokens of each row, at least 1.
-
-    Returns:
-        Row numbers: each once, at most `BATCH_ROWS` a batch, and at most `BATCH_TOKENS` padded tokens in a
-        batch of more than one row.
-    """
-    found: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if (
-            found
-            and len(found[-1]) < BATCH_ROWS
-            and lengths[found[-1][0]] * (len(found[-1]) + 1) <= BATCH_TOKENS
-        ):
-            found[-1].append(row)
-        else:
-            found.append([row])
-    return found
-
-
-def _put_together(text: str, document: _Document, outputs: dict[str, _Output]) -> Translation:
-    parts = list(document.parts)
-    used = [outputs[sentence] for sentence in parts[1::2]]
-    parts[1::2] = [output.text for output in used]
-    log_probs = [log_prob for output in used for log_prob in output.log_probs]
-    return Translation(
-        text="".join(parts),
-        score=sum(log_probs) / len(log_probs) if log_probs else 0.0,
-        source=text,
-        flags=tuple(sorted(document.flags.union(*(output.flags for output in used)))),
-    )
+def _num_cores() -> int:
+    """The cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1

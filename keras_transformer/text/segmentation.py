@@ -5,14 +5,27 @@ dropped: the pieces joined are the text again.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import sentencex
 
+from keras_transformer.text.protection import find_items, without_items
+from keras_transformer.text.tags import strip_tags, tag_spans
+
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_EMAIL = re.compile(r"[^@]+@[^@]+\.\w+\W*")
+# What ends a sentence like a line end does: the tags of blocks, and the gaps between columns.
+_BLOCK = re.compile(
+    r"(</?(?:br|p|div|li|[uo]l|d[ltd]|h[1-6]|hr|table|tr|t[hd]|blockquote|pre)(?:\s[^<>]{0,2000})?/?>"
+    r"|\t+|[ \u00a0]{3,})",
+    re.IGNORECASE,
+)
 _CLAUSE_END = re.compile(r"[,;:.!?…)\]»”—–]\s+|[，、；：。！？]\s*")
+# Before a number these end no sentence; sentencex knows most others.
+_ABBREVIATION = re.compile(
+    r"(?<!\w)(?:vol|pp?|pagg?|artt?|figg?|capp?|nn?|nr|no|sec|chap|ch|eq|ca|tel|ver|v|par|max|min|approx|ed)\.\s+\Z",
+    re.IGNORECASE,
+)
 _SPACES = re.compile(r"\s+")
 
 
@@ -31,8 +44,9 @@ class Piece(NamedTuple):
 def split_text(text: str, language: str) -> list[Piece]:
     """Cut a text into sentences and what stands between them.
 
-    A line end, of any kind, always ends a sentence. White space around sentences, and sentences with
-    nothing to translate (`is_copied`), are layout.
+    A line end, of any kind, always ends a sentence; so does the tag of a block (<br>, <p>), a tab, and a gap
+    of three spaces. White space around sentences, and sentences with nothing to translate (`is_copied`), are
+    layout.
 
     Args:
         text: Any text, of any length.
@@ -45,7 +59,8 @@ def split_text(text: str, language: str) -> list[Piece]:
     pieces: list[Piece] = []
     layout = ""
     for line in text.splitlines(keepends=True):
-        for part in _sentences(line, language):
+        chunks = _BLOCK.split(line)
+        for part in (part for chunk in chunks for part in _sentences(chunk, language)):
             if is_copied(part):
                 layout += part
                 continue
@@ -62,15 +77,17 @@ def split_text(text: str, language: str) -> list[Piece]:
 
 
 def is_copied(text: str) -> bool:
-    """True where there is nothing to translate: no letter outside URLs and e-mail addresses.
+    """True where there is nothing to translate: no letter outside tags and protected items.
 
-    So an empty text, white space, digits, punctuation, emoji, URLs and e-mail addresses are copied.
+    So an empty text, white space, digits, punctuation, emoji, addresses, placeholders and tags are copied.
     """
-    return not any(any(map(str.isalpha, word)) and not _is_address(word) for word in text.split())
+    if not any(map(str.isalpha, text)):
+        return True
+    return not any(map(str.isalpha, without_items(strip_tags(text)[0])))
 
 
 def split_long(sentence: str, fits: Callable[[str], bool]) -> list[str]:
-    """Cut a sentence in halves, and those again, until each part fits.
+    """Cut a sentence in halves, and those again, until each part fits; never inside a tag or a protected item.
 
     Args:
         sentence: One sentence.
@@ -78,35 +95,68 @@ def split_long(sentence: str, fits: Callable[[str], bool]) -> list[str]:
 
     Returns:
         The parts, none empty unless the sentence is; joined they are the sentence. A space belongs to the
-        part before it.
+        part before it. A part that does not fit is a single item or tag.
     """
-    if len(sentence) < 2 or fits(sentence):
-        return [sentence]
-    cut = _middle_cut(sentence)
-    return split_long(sentence[:cut], fits) + split_long(sentence[cut:], fits)
+    inside = bytearray(len(sentence) + 1)  # 1 at what would be a cut inside an item
+    items = ((item.start, item.end) for item in find_items(sentence) if item.kind != "script")
+    for start, end in (*tag_spans(sentence), *items):
+        inside[start + 1 : end] = b"\1" * (end - start - 1)
+
+    def split(start: int, end: int) -> list[str]:
+        part = sentence[start:end]
+        if len(part) < 2 or fits(part):
+            return [part]
+        cut = start + _middle_cut(part, inside[start : end + 1])
+        return [part] if cut in (start, end) else split(start, cut) + split(cut, end)
+
+    return split(0, len(sentence))
 
 
-def _middle_cut(sentence: str) -> int:
+def _middle_cut(sentence: str, inside: bytearray) -> int:
     """Index of the best cut in the middle half: the end of a clause, else a space, else the middle itself."""
     middle = len(sentence) / 2
     for border in (_CLAUSE_END, _SPACES):
-        cuts = [match.end() for match in border.finditer(sentence)]
-        cuts = [cut for cut in cuts if middle / 2 <= cut <= 1.5 * middle and cut < len(sentence)]
-        if cuts:
+        cuts = [match.end() for match in border.finditer(sentence, int(middle / 2))]
+        cuts = [cut for cut in cuts if middle / 2 <= cut <= 1.5 * middle and not inside[cut]]
+        if cuts := [cut for cut in cuts if cut < len(sentence)]:
             return min(cuts, key=lambda cut: abs(cut - middle))
-    return len(sentence) // 2
+    cut = len(sentence) // 2
+    after = inside.find(0, cut)
+    return after if after < len(sentence) else inside.rfind(0, 0, cut + 1)
+
+
+def _joined(sentences: Iterable[str]) -> Iterator[str]:
+    """Sentences, with those put together again that were cut between an abbreviation and its number."""
+    before = ""
+    for sentence in sentences:
+        if before and not (sentence[:1].isdigit() and _ABBREVIATION.search(before)):
+            yield before
+            before = ""
+        before += sentence
+    yield before
 
 
 def _sentences(line: str, language: str) -> list[str]:
     """The sentences of one line, white space included; joined they are the line."""
+    if not line:
+        return []
+    plain, tags = strip_tags(line)
+    calm = list(plain)
+    for item in find_items(plain):
+        if item.kind not in ("number", "name"):  # "?" in an address ends no sentence
+            calm[item.start : item.end] = "X" * (item.end - item.start)
     # sentencex takes no lone surrogates; U+FFFD is as long, so its cuts hold for the line itself.
-    found = sentencex.segment(language, _SURROGATES.sub("\ufffd", line))
-    parts, start = [], 0
-    for sentence in found:
-        parts.append(line[start : start + len(sentence)])
-        start += len(sentence)
-    return parts if start == len(line) else [line]
-
-
-def _is_address(word: str) -> bool:
-    return "://" in word or word.startswith("www.") or _EMAIL.fullmatch(word) is not None
+    found = sentencex.segment(language, _SURROGATES.sub("\ufffd", "".join(calm)))
+    cuts, end, shift, next_tag = [], 0, 0, 0
+    for sentence in _joined(found):
+        end += len(sentence)
+        while next_tag < len(tags) and (
+            tags[next_tag].offset < end or (tags[next_tag].offset == end and tags[next_tag].kind == "close")
+        ):
+            shift += len(tags[next_tag].text)  # a closing tag at a cut belongs to the sentence before it
+            next_tag += 1
+        cuts.append(end + shift)
+    if end != len(plain):
+        return [line]
+    cuts = [*cuts[:-1], len(line)]
+    return [line[start:end] for start, end in zip([0, *cuts], cuts, strict=False) if start < end]

@@ -141,6 +141,28 @@ class Tokenizer:
         encodings = self._backend.encode_batch_fast([normalise(t) for t in texts], add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
+    def encode_with_spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of `encode`, and where each token stands in `text`: (start, end) in characters.
+
+        The space before a word belongs to no token. A token that stands for a space alone has an empty span;
+        several byte tokens of one character have its span each.
+        """
+        normal = normalise(text)
+        encoding = self._backend.encode(normal, add_special_tokens=False)
+        origins = _origins(text, normal)
+        spans = []
+        for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True):
+            if token == SPACE_MARK:
+                start = end = end if normal[start : start + 1] == " " else start
+            elif token.startswith(SPACE_MARK):
+                start += len(normal[start:end]) - len(normal[start:end].lstrip(" "))
+            if start == end:
+                place = origins[start][0]
+                spans.append((place, place))
+            else:
+                spans.append((origins[start][0], origins[end - 1][1]))
+        return list(encoding.ids), spans
+
     def decode(self, token_ids: Iterable[int]) -> str:
         """Text of `token_ids`; special ids are left out, byte runs that are not UTF-8 become U+FFFD.
 
@@ -170,6 +192,29 @@ class Tokenizer:
                 "Use the tokenizer that the model was trained with."
             )
         return str(self._backend.id_to_token(token_id))
+
+
+def _origins(text: str, normal: str) -> list[tuple[int, int]]:
+    """Of each character of `normal`, which is `normalise(text)`, the span of `text` it comes from; and the end."""
+    if text == normal:
+        spans = [(i, i + 1) for i in range(len(text))]
+    else:
+        # Characters join only with combining marks, jamo or surrogates behind them: cut before all others.
+        starts = [i for i, character in enumerate(text) if i == 0 or not _joins(character)]
+        spans = []
+        for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+            spans += [(start, end)] * len(normalise(text[start:end]))
+    if len(spans) != len(normal):  # a rule of Unicode that the cut does not know
+        spans = [(0, len(text))] * len(normal)
+    return [*spans, (len(text), len(text))]
+
+
+def _joins(character: str) -> bool:
+    return (
+        unicodedata.combining(character) > 0
+        or unicodedata.category(character) in ("Mn", "Mc", "Cs")
+        or "\u1160" <= character <= "\u11ff"
+    )
 
 
 def train_tokenizer(sentences: Iterable[str], vocabulary_size: int) -> Tokenizer:

@@ -4,13 +4,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Where nothing is compiled for a shape (torch, TensorFlow on a CPU) this many cost nothing.
+MAX_SHAPES = 128
+_GROUPS = (1, 2, 3, 4, 6, 8, 12, 16, 24)  # of target lengths
+_CUTS_PER_SHAPE = 8
+
 
 class Bucket(NamedTuple):
-    """Pairs of like length, always batched to the same shape."""
+    """Pairs of like lengths, always batched to the same shape."""
 
     source_length: int  # S of every batch
     target_length: int  # T of every batch
     rows: int  # B of every batch
+    batches: int  # an epoch
     members: np.ndarray  # indices of the pairs, int64
 
 
@@ -48,27 +54,26 @@ class TokenTable:
 
 
 class Batches:
-    """Batches of a tokenised corpus.
+    """Batches of a tokenised corpus, in a bounded number of shapes.
 
-    Sources get EOS; target inputs start with BOS, target outputs end with EOS. Buckets are cut at
-    quantiles of the target lengths and, within each, of the source lengths, so that their number (and
-    with it the number of compiled shapes) is fixed and padding small. The last batch of a bucket is
-    filled with copies of its first row at weight 0.
+    Sources get EOS; target inputs start with BOS, target outputs end with EOS. A batch holds as many rows as
+    the budget allows on its longer side. The rows of a bucket are dealt out evenly, so that all its batches
+    have one shape; the last may be filled with copies of its first row at weight 0.
 
     Args:
         sources, targets: Token lists without special ids: `TokenTable` or lists of int arrays.
         batch_tokens: Most tokens of a batch on either side, padding counted.
         pad_id, bos_id, eos_id: Special ids.
         seed: Of the order.
+        max_shapes: Most different shapes (B, S, T). Fewer are compiled sooner, more waste less on padding.
 
     Raises:
         ValueError: no pairs, or a pair does not fit the budget.
     """
 
-    TARGET_CUTS = 16
-    SOURCE_CUTS = 4
-
-    def __init__(self, sources, targets, *, batch_tokens, pad_id, bos_id, eos_id, seed):
+    def __init__(
+        self, sources, targets, *, batch_tokens, pad_id, bos_id, eos_id, seed, max_shapes=MAX_SHAPES
+    ):
         self.sources, self.targets = sources, targets
         self.pad_id, self.bos_id, self.eos_id, self.seed = pad_id, bos_id, eos_id, seed
         source_lengths, target_lengths = _lengths(sources) + 1, _lengths(targets) + 1
@@ -80,20 +85,17 @@ class Batches:
                 f"`batch_tokens` must be at least the longest sentence ({longest}), got {batch_tokens}. "
                 "Raise it or drop long pairs."
             )
-        self.buckets = _buckets(source_lengths, target_lengths, batch_tokens)
-        self.target_tokens = int(target_lengths.sum())
+        self.buckets = buckets(source_lengths, target_lengths, batch_tokens, max_shapes)
+        self.source_tokens, self.target_tokens = int(source_lengths.sum()), int(target_lengths.sum())
 
     def __len__(self):
         """Batches in one epoch."""
-        return sum(-(-len(bucket.members) // bucket.rows) for bucket in self.buckets)
+        return sum(bucket.batches for bucket in self.buckets)
 
     def padding_share(self):
         """Share of padding among the tokens of an epoch, both sides."""
-        filled = sum(
-            -(-len(b.members) // b.rows) * b.rows * (b.source_length + b.target_length) for b in self.buckets
-        )
-        real = int((_lengths(self.sources) + 1).sum()) + self.target_tokens
-        return 1.0 - real / filled
+        filled = sum(b.batches * b.rows * (b.source_length + b.target_length) for b in self.buckets)
+        return 1.0 - (self.source_tokens + self.target_tokens) / filled
 
     def epoch(self, number, start=0):
         """Batches of epoch `number` from position `start`, in an order fixed by (seed, number)."""
@@ -114,48 +116,107 @@ class Batches:
 
     def batch(self, bucket, members):
         """The `Batch` of these pairs in this bucket's shape."""
-        source_ids = np.full((bucket.rows, bucket.source_length), self.pad_id, np.int32)
-        inputs = np.full((bucket.rows, bucket.target_length), self.pad_id, np.int32)
-        outputs = np.full((bucket.rows, bucket.target_length), self.pad_id, np.int32)
-        weights = np.zeros((bucket.rows, bucket.target_length), np.float32)
-        for row, index in enumerate(members):
-            source, target = self.sources[int(index)], self.targets[int(index)]
-            source_ids[row, : len(source)] = source
-            source_ids[row, len(source)] = self.eos_id
-            inputs[row, 0] = self.bos_id
-            inputs[row, 1 : len(target) + 1] = target
-            outputs[row, : len(target)] = target
-            outputs[row, len(target)] = self.eos_id
-            weights[row, : len(target) + 1] = 1.0
-        for array in (source_ids, inputs, outputs):  # a row of padding alone has no key to attend to
-            array[len(members) :] = array[0]
+        sources, source_lengths = _rows(self.sources, members)
+        targets, target_lengths = _rows(self.targets, members)
+        source_ids, _ = self._filled(bucket.rows, bucket.source_length, sources, source_lengths)
+        outputs, weights = self._filled(bucket.rows, bucket.target_length, targets, target_lengths)
+        inputs = np.full_like(outputs, self.pad_id)
+        inputs[:, 0] = self.bos_id
+        np.copyto(inputs[:, 1:], outputs[:, :-1], where=weights[:, 1:] > 0)
         return Batch(source_ids, inputs, outputs, weights)
+
+    def _filled(self, rows, length, tokens, lengths):
+        """ids (rows, length), each row's tokens with EOS behind them, and 1.0 at each of them, 0.0 behind."""
+        ids = np.full((rows, length), self.pad_id, np.int32)
+        positions = np.arange(length)
+        ids[: len(lengths)][positions < lengths[:, None]] = tokens
+        ids[np.arange(len(lengths)), lengths] = self.eos_id
+        ids[len(lengths) :] = ids[0]  # a row of padding alone has no key to attend to
+        weights = np.zeros((rows, length), np.float32)
+        weights[: len(lengths)] = positions <= lengths[:, None]
+        return ids, weights
+
+
+def buckets(source_lengths, target_lengths, batch_tokens, max_shapes):
+    """The corpus as at most `max_shapes` `Bucket`s.
+
+    One order runs through all pairs: groups of like target length, and within each group the source lengths
+    up, in the next one down, so that neighbours are alike on both sides. It is cut into whole batches; then
+    the two neighbours that cost the least padding together become one, until the shapes are few enough.
+    Few shapes want few groups, so several numbers of groups are tried.
+    """
+    best, least = [], np.inf
+    for groups in _GROUPS:
+        found = _buckets_of_order(
+            _snake(source_lengths, target_lengths, groups),
+            source_lengths,
+            target_lengths,
+            batch_tokens,
+            max_shapes,
+        )
+        tokens = sum(b.batches * b.rows * (b.source_length + b.target_length) for b in found)
+        if tokens < least:
+            best, least = found, tokens
+    return best
+
+
+def _snake(source_lengths, target_lengths, groups):
+    order = np.lexsort((source_lengths, target_lengths))
+    mass = np.cumsum(np.maximum(source_lengths, target_lengths)[order])
+    cuts = np.searchsorted(mass, mass[-1] * np.arange(1, groups) / groups)
+    parts = []
+    for number, part in enumerate(np.split(order, cuts)):
+        by_source = part[np.argsort(source_lengths[part], kind="stable")]
+        parts.append(by_source[::-1] if number % 2 else by_source)
+    return np.concatenate(parts)
+
+
+def _buckets_of_order(order, source_lengths, target_lengths, batch_tokens, max_shapes):
+    sources, targets = source_lengths[order], target_lengths[order]
+    ends = _whole_batches(sources, targets, batch_tokens, max_shapes)
+    starts = np.concatenate([[0], ends[:-1]])
+    sizes = np.stack(  # (3, cuts): S, T, pairs
+        [np.maximum.reduceat(sources, starts), np.maximum.reduceat(targets, starts), ends - starts]
+    )
+    while sizes.shape[1] > max_shapes:
+        left, right = sizes[:, :-1], sizes[:, 1:]
+        joined = np.concatenate([np.maximum(left, right)[:2], (left + right)[2:]])
+        cost = _tokens(joined) - _tokens(left) - _tokens(right)
+        cheapest = int(np.argmin(cost))
+        sizes[:, cheapest] = joined[:, cheapest]
+        sizes = np.delete(sizes, cheapest + 1, axis=1)
+    found = []
+    for (source_length, target_length, count), end in zip(sizes.T.tolist(), np.cumsum(sizes[2]), strict=True):
+        batches = -(-count // (batch_tokens // max(source_length, target_length)))
+        found.append(
+            Bucket(source_length, target_length, -(-count // batches), batches, order[end - count : end])
+        )
+    return found
+
+
+def _tokens(sizes):
+    source_length, target_length, pairs = sizes
+    return pairs * (source_length + target_length)
+
+
+def _whole_batches(sources, targets, batch_tokens, max_shapes):
+    """Ends of runs that fill batches to the budget: of one batch each, or of several in a large corpus."""
+    longer = np.maximum(sources, targets)
+    budget = batch_tokens * max(1, int(longer.sum()) // (batch_tokens * _CUTS_PER_SHAPE * max_shapes))
+    ends, start = [], 0
+    while start < len(longer):
+        ahead = longer[start : start + budget // int(longer[start])]
+        fits = np.arange(1, len(ahead) + 1) * np.maximum.accumulate(ahead) <= budget
+        start += len(ahead) if fits.all() else int(np.argmin(fits))
+        ends.append(start)
+    return np.array(ends)
 
 
 def _lengths(tokens):
     return tokens.lengths if isinstance(tokens, TokenTable) else np.array([len(t) for t in tokens], np.int64)
 
 
-def _buckets(source_lengths, target_lengths, batch_tokens):
-    # A small corpus gets fewer buckets: each ends with a partly filled batch.
-    batches = max(1, int(target_lengths.sum()) // batch_tokens)
-    target_cuts = max(1, min(Batches.TARGET_CUTS, batches // 6))
-    source_cuts = max(1, min(Batches.SOURCE_CUTS, batches // (6 * target_cuts)))
-    buckets = []
-    for members in _cut(np.arange(len(target_lengths)), target_lengths, target_cuts):
-        for part in _cut(members, source_lengths, source_cuts):
-            source_length, target_length = int(source_lengths[part].max()), int(target_lengths[part].max())
-            rows = max(1, min(len(part), batch_tokens // max(source_length, target_length)))
-            buckets.append(Bucket(source_length, target_length, rows, part))
-    return buckets
-
-
-def _cut(members, lengths, parts):
-    """`members` in at most `parts` groups of about equal token mass; equal lengths stay together."""
-    order = members[np.argsort(lengths[members], kind="stable")]
-    sorted_lengths = lengths[order]
-    mass = np.cumsum(sorted_lengths)
-    wanted = mass[-1] * np.arange(1, parts) / parts
-    edges = sorted_lengths[np.searchsorted(mass, wanted)]  # each cut moves to the end of its length
-    cuts = np.unique(np.searchsorted(sorted_lengths, edges, side="right"))
-    return [group for group in np.split(order, cuts) if len(group)]
+def _rows(tokens, members):
+    """The tokens of these rows end to end, and each row's length."""
+    rows = [tokens[int(index)] for index in members]
+    return np.concatenate(rows), np.array([len(row) for row in rows])

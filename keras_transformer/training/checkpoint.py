@@ -1,68 +1,84 @@
-"""What a run leaves on disk: weights, their description, reference outputs, and the optimizer's state.
+"""What a run publishes: weights, their description and reference outputs, as a folder.
 
 JSON and safetensors only; nothing is ever unpickled.
 """
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 from keras import ops
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from keras_transformer.errors import UserError
+from keras_transformer.training.durable import write_file, write_folder
 
 FORMAT = 1
 WEIGHTS_FILE = "weights.safetensors"
 MODEL_FILE = "model.json"
 REFERENCE_FILE = "reference.safetensors"
-OPTIMIZER_FILE = "optimizer.safetensors"
 
 
-def save_checkpoint(folder, model, description, reference, optimizer=None):
-    """Write a checkpoint folder whole or not at all: a temporary name, fsync, then a rename.
+def save_checkpoint(folder, model, description, reference):
+    """Write a checkpoint folder whole or not at all.
 
     Args:
         folder: Path; what was there before is replaced.
         model: The float32 `Transformer` whose weights are published.
         description: What `model.json` holds beside the format and the sizes.
         reference: Named arrays of `reference_outputs`.
-        optimizer: Keras optimizer; its variables are saved for `load_optimizer`.
+
+    Raises:
+        OSError: the disk is full; what was there before still stands.
     """
-    folder = Path(folder)
-    writing = folder.with_name(folder.name + ".writing")
-    shutil.rmtree(writing, ignore_errors=True)
-    writing.mkdir(parents=True)
-    model.save_safetensors(writing / WEIGHTS_FILE)
-    save_file(reference, str(writing / REFERENCE_FILE))
-    if optimizer is not None:
-        state = {
-            f"{i:05d}": np.array(ops.convert_to_numpy(variable.value))
-            for i, variable in enumerate(optimizer.variables)
-        }
-        save_file(state, str(writing / OPTIMIZER_FILE))
     text = json.dumps({"format": FORMAT, "model": model.config.to_dict(), **description}, indent=2)
-    (writing / MODEL_FILE).write_text(text + "\n", "utf-8")
-    for path in writing.iterdir():
-        _fsync(path)
-    replaced = folder.with_name(folder.name + ".replaced")
-    shutil.rmtree(replaced, ignore_errors=True)
-    if folder.exists():
-        folder.rename(replaced)
-    writing.rename(folder)
-    _fsync(folder.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
+    files = {
+        WEIGHTS_FILE: save(_weights(model)),
+        REFERENCE_FILE: save(reference),
+        MODEL_FILE: (text + "\n").encode(),
+    }
+    write_folder(folder, files)
 
 
-def find_checkpoint(folder):
-    """`folder`, or its complete predecessor where a crash fell between the two renames; None if neither."""
-    folder = Path(folder)
-    for candidate in (folder, folder.with_name(folder.name + ".replaced")):
-        if (candidate / MODEL_FILE).is_file():
-            return candidate
-    return None
+def save_weights(path, model):
+    """Write the weights alone, for `load_average`.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    write_file(path, save(_weights(model)))
+
+
+def load_average(paths, model):
+    """Set `model`'s weights to the mean of those in `paths`, added up in float64."""
+    sums = {}
+    for path in paths:
+        for name, array in load_file(str(path)).items():
+            sums[name] = sums.get(name, 0.0) + array.astype(np.float64)
+    for name, variable in model.named_weights().items():
+        variable.assign((sums[name] / len(paths)).astype(np.float32))
+
+
+def _weights(model):
+    return {
+        name: np.ascontiguousarray(ops.convert_to_numpy(variable.value), np.float32)
+        for name, variable in model.named_weights().items()
+    }
+
+
+def find_checkpoint(run):
+    """`run` itself if it is a checkpoint, else its best one, else its last.
+
+    Raises:
+        UserError: there is none.
+    """
+    run = Path(run)
+    for folder in (run, run / "checkpoints" / "best", run / "checkpoints" / "last"):
+        if (folder / MODEL_FILE).is_file():
+            return folder
+    raise UserError(
+        f"--init-from must be a run or a checkpoint, {run.absolute()} holds no {MODEL_FILE}. Train one with fit."
+    )
 
 
 def read_description(folder):
@@ -82,32 +98,12 @@ def read_description(folder):
     return description
 
 
-def load_optimizer(folder, optimizer, variables):
-    """Set the optimizer's variables from a checkpoint of the same model.
-
-    Raises:
-        UserError: the checkpoint has no optimizer state, or another optimizer's.
-    """
-    path = Path(folder) / OPTIMIZER_FILE
-    if not path.is_file():
-        raise UserError(f"--resume must find {OPTIMIZER_FILE} in {folder}. Only checkpoints/last has it.")
-    optimizer.build(variables)
-    state = load_file(str(path))
-    shapes = [tuple(variable.shape) for variable in optimizer.variables]
-    if [state[name].shape for name in sorted(state)] != shapes:
-        raise UserError(
-            f"{path} must be this optimizer's state. Resume with the arguments of the first call."
-        )
-    for name, variable in zip(sorted(state), optimizer.variables, strict=True):
-        variable.assign(state[name])
-
-
 def reference_outputs(model, sources, targets):
     """Inputs and the model's own outputs, against which the exporter proves its graphs.
 
     Args:
         model: The float32 `Transformer`.
-        sources, targets: Token lists without special ids, at least 2 pairs.
+        sources, targets: Training pairs as token lists without special ids, at least 2.
 
     Returns:
         Named arrays: reference_i (a ragged batch with an empty source, a batch of one, a source near the
@@ -145,11 +141,3 @@ def _padded(rows, pad_id):
     for i, row in enumerate(rows):
         padded[i, : len(row)] = row
     return padded
-
-
-def _fsync(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

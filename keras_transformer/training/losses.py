@@ -1,7 +1,15 @@
-"""Label-smoothed cross-entropy (section 5.4), in one pass over the vocabulary."""
+"""Label-smoothed cross-entropy (section 5.4), of logits or straight from the decoder's output."""
 
 import keras
 from keras import ops
+
+from keras_transformer.layers.log_partition import mean_log_partition
+from keras_transformer.training.feeds import has_gpu
+
+# Logits alive at a time. A CPU wants them in its cache, and small enough that the allocator keeps the memory
+# (glibc gives blocks of 32 MB and more back at once); a GPU wants long products.
+CPU_CHUNK_LOGITS = 5 * 2**19
+GPU_CHUNK_LOGITS = 2**27
 
 
 @keras.saving.register_keras_serializable("keras_transformer")
@@ -10,7 +18,7 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
 
     Vaswani et al. 2017, section 5.4; Szegedy et al. 2016, section 7. With log p = z - logsumexp(z) this is
     logsumexp(z) - (1-ε)·z_y - ε·mean(z): no one-hot targets, no second softmax. The loss of a batch is the
-    mean over its real tokens.
+    mean over its real tokens. `Transformer.fit` and `evaluate` call `of_hidden`, which never holds all logits.
 
     Args:
         label_smoothing: ε in [0, 1).
@@ -50,47 +58,46 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true, y_pred):
-        return smoothed_cross_entropy(ops.cast(y_true, "int32"), y_pred, self.label_smoothing)
+        scores = ops.cast(y_pred, "float32")
+        target_ids = ops.cast(y_true, "int32")[..., None]
+        target_score = ops.squeeze(ops.take_along_axis(scores, target_ids, axis=-1), axis=-1)  # (B, T)
+        loss = ops.logsumexp(scores, axis=-1) - (1.0 - self.label_smoothing) * target_score
+        return loss - self.label_smoothing * ops.mean(scores, axis=-1) if self.label_smoothing else loss
+
+    def of_hidden(self, y_true, hidden, table, sample_weight=None, training=True):
+        """The same loss where logits = hidden · tableᵀ, with a chunk of the logits alive at a time.
+
+        z_y and mean(z) are products of `hidden` with one row of the table; only logsumexp(z) meets the whole
+        vocabulary.
+
+        Args:
+            y_true: int (B, T).
+            hidden: float (B, T, D), the decoder's output.
+            table: float (V, D).
+            sample_weight: As in a call.
+            training: Whether a gradient will be asked for.
+
+        Returns:
+            float32 scalar.
+        """
+        targets = ops.reshape(ops.cast(y_true, "int32"), (-1,))  # (N,), N = B·T
+        if sample_weight is None:
+            sample_weight = ops.not_equal(targets, self.pad_id)
+        weights = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+        shares = weights / ops.maximum(ops.sum(weights), keras.config.epsilon())
+        hidden = ops.reshape(hidden, (-1, hidden.shape[-1]))  # (N, D)
+        log_partition = mean_log_partition(
+            hidden,
+            ops.cast(table, hidden.dtype),
+            shares,
+            GPU_CHUNK_LOGITS if has_gpu() else CPU_CHUNK_LOGITS,
+            needs_gradient=training,
+        )
+        wanted = (1.0 - self.label_smoothing) * ops.take(table, targets, axis=0)  # (N, D)
+        if self.label_smoothing:
+            wanted = wanted + self.label_smoothing * ops.mean(table, axis=0)
+        wanted_score = ops.sum(ops.cast(hidden, "float32") * wanted, axis=-1)  # (N,)
+        return log_partition - ops.sum(shares * wanted_score)
 
     def get_config(self):
         return {**super().get_config(), "label_smoothing": self.label_smoothing, "pad_id": self.pad_id}
-
-
-def smoothed_cross_entropy(targets, logits, label_smoothing):
-    """Loss of each token, float32 (B, T), from `targets` int (B, T) and `logits` float (B, T, V).
-
-    The vocabulary is most of a small model's work, so the gradient is written out: softmax(z) - ε/V, less
-    1-ε at the target, from the exponentials of the forward pass and in the logits' own dtype. Automatic
-    differentiation of the same formula walks the (B, T, V) array about twice as often.
-    """
-
-    @ops.custom_gradient
-    def loss_of(logits):
-        vocabulary_size = logits.shape[-1]
-        scores = ops.cast(logits, "float32")
-        top = ops.max(scores, axis=-1, keepdims=True)  # (B, T, 1)
-        exponentials = ops.exp(scores - top)  # (B, T, V)
-        total = ops.sum(exponentials, axis=-1, keepdims=True)
-        target_score = ops.squeeze(ops.take_along_axis(scores, targets[..., None], axis=-1), axis=-1)
-        loss = ops.squeeze(ops.log(total) + top, axis=-1) - (1.0 - label_smoothing) * target_score
-        if label_smoothing > 0:
-            loss = loss - label_smoothing * ops.mean(scores, axis=-1)
-
-        def gradient(*args, upstream=None):
-            if upstream is None:  # torch passes it by name, TensorFlow and JAX by position
-                (upstream,) = args
-            share = ops.cast(upstream, "float32")[..., None]  # (B, T, 1)
-            everywhere = exponentials * (share / total) - (label_smoothing / vocabulary_size) * share
-            everywhere = ops.reshape(ops.cast(everywhere, logits.dtype), (-1, vocabulary_size))  # (B·T, V)
-            flat_targets = ops.reshape(targets, (-1,))
-            rows = ops.arange(ops.shape(flat_targets)[0], dtype="int32")
-            cells = ops.stack([rows, flat_targets], axis=-1)  # (B·T, 2)
-            here = ops.take_along_axis(everywhere, flat_targets[:, None], axis=-1) - ops.cast(
-                ops.reshape((1.0 - label_smoothing) * share, (-1, 1)), logits.dtype
-            )
-            everywhere = ops.scatter_update(everywhere, cells, ops.squeeze(here, axis=-1))
-            return ops.reshape(everywhere, ops.shape(logits))
-
-        return loss, gradient
-
-    return loss_of(logits)

@@ -1,151 +1,136 @@
-"""What a run tells: progress, BLEU and chrF of decoded text, samples, curves, checkpoints."""
+"""What a run tells while it runs: progress, losses, BLEU and chrF of decoded text, samples."""
 
-import json
 import time
 
 import keras
 import numpy as np
 import sacrebleu
-from keras import ops
+
+from keras_transformer.training.random_state import seed_update
 
 SAMPLES = 4
 
 
 class Progress(keras.callbacks.Callback):
-    """A line every few seconds: update, loss, target tokens a second, time left.
+    """Counts updates, seeds each, and prints a line every few seconds.
 
     Args:
         console: rich Console (stderr).
+        board: Board that takes the same numbers.
+        rate: Update → its learning rate.
         tokens_per_update: Mean real target tokens of a batch.
-        start_step, max_steps: This call's first update and the run's last.
+        start_step, max_steps: The update this call starts after and the run's last.
+        seed: Of the run.
         every_seconds: Between two lines.
     """
 
-    def __init__(self, console, tokens_per_update, start_step, max_steps, every_seconds=10.0):
+    def __init__(
+        self, console, board, rate, tokens_per_update, start_step, max_steps, seed, every_seconds=10.0
+    ):
         super().__init__()
-        self.console, self.tokens_per_update, self.max_steps = console, tokens_per_update, max_steps
-        self.every_seconds = every_seconds
+        self.console, self.board, self.rate = console, board, rate
+        self.tokens_per_update, self.max_steps = tokens_per_update, max_steps
+        self.seed, self.every_seconds = seed, every_seconds
         self.step = start_step
         self.tokens_per_second = 0.0
 
     def on_train_begin(self, logs=None):
+        self.restart_clock()
+
+    def restart_clock(self):
+        """Leave out the time since the last line: an evaluation's is not the updates'."""
         self._mark = (time.perf_counter(), self.step)
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._mark = (time.perf_counter(), self.step)  # the time of an evaluation is not the updates'
+    def on_train_batch_begin(self, batch, logs=None):
+        seed_update(self.seed, self.step + 1)
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
         now, (then, first) = time.perf_counter(), self._mark
+        self.tokens_per_second = (self.step - first) / max(now - then, 1e-9) * self.tokens_per_update
         if now - then < self.every_seconds and self.step < self.max_steps:
             return
-        rate = (self.step - first) / max(now - then, 1e-9)
-        self.tokens_per_second = rate * self.tokens_per_update
-        loss = float(ops.convert_to_numpy(self.model.token_loss.result()))
-        left = (self.max_steps - self.step) / rate
+        left = (self.max_steps - self.step) * self.tokens_per_update / self.tokens_per_second
         self.console.print(
-            f"update {self.step}/{self.max_steps}  loss {loss:.3f}  "
-            f"{self.tokens_per_second:,.0f} target tokens/s  {_clock(left)} left",
+            f"update {self.step}/{self.max_steps}  loss {logs['token_loss']:.3f}  "
+            f"{self.tokens_per_second:,.0f} target tokens/s  {clock(left)} left",
             highlight=False,
         )
-        self._mark = (now, self.step)
+        numbers = {
+            "train/loss": logs["token_loss"],
+            "train/learning_rate": self.rate(self.step),
+            "train/target_tokens_per_second": self.tokens_per_second,
+        }
+        self.board.numbers(self.step, numbers)
+        self.restart_clock()
 
 
-class Evaluation(keras.callbacks.Callback):
-    """At the end of each Keras epoch (an evaluation interval): decode, score, show, draw, save.
+class Evaluator:
+    """Losses and decoded text of the validation pairs.
 
     Args:
-        console: rich Console (stderr).
-        folder: The run's folder; metrics.jsonl, curves.png go there.
-        twin: Compiled float32 `Transformer` that takes the trained weights, is decoded and saved.
+        twin: Compiled float32 `Transformer` with the weights to judge.
         valid_feed: Called for the validation batches, `valid_steps` of them.
         tokenizer: Text of ids.
         texts: Validation pairs (source, reference) to decode.
         max_length: Source length (EOS counted) → longest translation in tokens.
-        progress: The run's `Progress`, which counts updates.
-        interrupt: The run's `Interrupt`; after a signal the weights are saved without an evaluation.
-        save: Called with (metrics or None, is_best) to write checkpoints.
-        best: chrF of the best checkpoint so far.
+        cancelled: Asked between batches; once true the evaluation is given up.
     """
 
-    def __init__(
-        self,
-        console,
-        folder,
-        twin,
-        valid_feed,
-        valid_steps,
-        tokenizer,
-        texts,
-        max_length,
-        progress,
-        interrupt,
-        save,
-        best,
-    ):
-        super().__init__()
-        self.console, self.folder, self.twin = console, folder, twin
-        self.valid_feed, self.valid_steps = valid_feed, valid_steps
-        self.tokenizer, self.max_length = tokenizer, max_length
+    def __init__(self, twin, valid_feed, valid_steps, tokenizer, texts, max_length, cancelled):
+        self.twin, self.valid_feed, self.valid_steps = twin, valid_feed, valid_steps
+        self.tokenizer, self.max_length, self.cancelled = tokenizer, max_length, cancelled
         self.sources, self.references = [source for source, _ in texts], [target for _, target in texts]
-        self.progress, self.interrupt, self.save, self.best = progress, interrupt, save, best
 
-    def on_epoch_end(self, epoch, logs=None):
-        copy_weights(self.model, self.twin)
-        if self.interrupt.signal_number is not None:
-            self.save(None, False)
-            return
-        started = time.perf_counter()
-        valid = self.twin.evaluate(self.valid_feed(), steps=self.valid_steps, verbose=0, return_dict=True)
-        hypotheses = translate_texts(self.twin, self.tokenizer, self.sources, self.max_length)
-        metrics = {
-            "step": self.progress.step,
-            "train_loss": round(float(logs["token_loss"]), 4),
+    def __call__(self):
+        """Metrics and translations, or None where it was given up."""
+        valid = self.twin.evaluate(
+            self.valid_feed(),
+            steps=self.valid_steps,
+            verbose=0,
+            return_dict=True,
+            callbacks=[_GiveUp(self.cancelled)],
+        )
+        hypotheses = translate_texts(
+            self.twin, self.tokenizer, self.sources, self.max_length, cancelled=self.cancelled
+        )
+        if hypotheses is None:
+            return None
+        return {
             "valid_loss": round(float(valid["token_loss"]), 4),
             **scores(hypotheses, self.references),
-        }
-        metrics["tokens_per_second"] = round(self.progress.tokens_per_second, 1)
-        metrics["evaluation_seconds"] = round(time.perf_counter() - started, 2)
-        metrics["time"] = round(time.time(), 1)
-        is_best = metrics["chrf"] > self.best
-        self.best = max(self.best, metrics["chrf"])
-        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
-        self._show(metrics, hypotheses, is_best)
-        draw_curves(self.folder)
-        self.save(metrics, is_best)
+        }, hypotheses
 
-    def _show(self, metrics, hypotheses, is_best):
-        self.console.print(
-            f"update {metrics['step']}: valid loss {metrics['valid_loss']:.3f}  BLEU {metrics['bleu']:.2f}  "
-            f"chrF {metrics['chrf']:.2f}{'  (best)' if is_best else ''}  [{metrics['bleu_signature']}]",
-            highlight=False,
-            markup=False,
-        )
+    def samples(self, hypotheses):
+        """Some sources with their translations and references, as lines."""
         step = max(1, len(self.sources) // SAMPLES)
         for i in range(0, len(self.sources), step)[:SAMPLES]:
-            for kind, text in (
-                ("source", self.sources[i]),
-                ("model", hypotheses[i]),
-                ("reference", self.references[i]),
-            ):
-                self.console.print(f"  {kind:9} {text}", highlight=False, markup=False)
+            yield f"  {'source':9} {self.sources[i]}"
+            yield f"  {'model':9} {hypotheses[i]}"
+            yield f"  {'reference':9} {self.references[i]}"
 
 
-def copy_weights(model, twin):
-    """Give `twin` the weights of `model`; both are built from one configuration."""
-    for variable, value in zip(twin.trainable_variables, model.trainable_variables, strict=True):
-        # A copy even where nothing is cast: JAX gives the model's own buffers away at its next update.
-        variable.assign(ops.copy(ops.cast(value.value, "float32")))
+class _GiveUp(keras.callbacks.Callback):
+    def __init__(self, cancelled):
+        super().__init__()
+        self.cancelled = cancelled
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.model.stop_evaluating = self.cancelled()
 
 
-def translate_texts(model, tokenizer, texts, max_length, batch_size=64):
-    """Greedy translations of `texts` by the Keras model, sorted by length inside, in order outside."""
+def translate_texts(model, tokenizer, texts, max_length, batch_size=64, cancelled=lambda: False):
+    """Greedy translations of `texts` by the Keras model, sorted by length inside, in order outside.
+
+    None once `cancelled()` is true; it is asked between batches.
+    """
     config = model.config
     encoded = [[*ids[: config.max_length - 1], config.eos_id] for ids in tokenizer.encode_batch(list(texts))]
     order = np.argsort([len(ids) for ids in encoded], kind="stable")
     translations = [""] * len(encoded)
     for start in range(0, len(order), batch_size):
+        if cancelled():
+            return None
         rows = order[start : start + batch_size]
         longest = len(encoded[rows[-1]])
         source_ids = np.full((len(rows), longest), config.pad_id, np.int32)
@@ -153,7 +138,7 @@ def translate_texts(model, tokenizer, texts, max_length, batch_size=64):
             source_ids[i, : len(encoded[row])] = encoded[row]
         for row, tokens in zip(rows, model.generate(source_ids, max_length(longest)), strict=True):
             translations[row] = tokenizer.decode([int(token) for token in tokens])
-    return translations
+    return None if cancelled() else translations
 
 
 def scores(hypotheses, references):
@@ -167,27 +152,8 @@ def scores(hypotheses, references):
     }
 
 
-def draw_curves(folder):
-    """curves.png from metrics.jsonl: loss on the left, BLEU and chrF on the right."""
-    from matplotlib.figure import Figure
-
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for axes, names, label in (
-        (left, ("train_loss", "valid_loss"), "nats a token"),
-        (right, ("bleu", "chrf"), "score"),
-    ):
-        for name in names:
-            axes.plot([row["step"] for row in rows], [row[name] for row in rows], marker=".", label=name)
-        axes.set_xlabel("updates")
-        axes.set_ylabel(label)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(folder / "curves.png", dpi=120)
-
-
-def _clock(seconds):
+def clock(seconds):
+    """h:mm:ss."""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keras_transformer.decoding import Cancelled, LoopGuard, greedy_search
+from keras_transformer.decoding import Cancellation, Cancelled, LoopGuard, greedy_search
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 11
 
@@ -46,6 +46,11 @@ def search(step, batch_size, max_lengths=20, **options):
     )
 
 
+def scores(result):
+    """The mean log-probability of each sentence."""
+    return [float(best.log_probs.mean()) for (best,) in result.hypotheses]
+
+
 def lists(result):
     return [tokens.tolist() for tokens in result.tokens]
 
@@ -75,9 +80,10 @@ def test_garbage_from_a_finished_row_changes_nothing():
             return logits
 
     rows = ([5, EOS], [3, 4, 6, 7, EOS])
-    clean, dirty = search(Script(*rows, noise=1.0), 2), search(Garbage(*rows, noise=1.0), 2)
+    clean = search(Script(*rows, noise=1.0), 2, scores=True)
+    dirty = search(Garbage(*rows, noise=1.0), 2, scores=True)
     assert lists(clean) == lists(dirty) == [[5], [3, 4, 6, 7]]
-    assert clean.scores.tolist() == dirty.scores.tolist()
+    assert scores(clean) == scores(dirty)
 
 
 def test_a_tie_goes_to_the_lowest_id():
@@ -102,10 +108,11 @@ def test_log_probs_by_hand_eos_counted():
         probabilities = [[0.1, 0.2, 0.3, 0.4], [0.25, 0.125, 0.5, 0.125]][position]
         return np.log(np.array([probabilities]))
 
-    result = search(step, 1)
+    result = search(step, 1, scores=True)
     assert lists(result) == [[3]]
-    np.testing.assert_allclose(result.log_probs[0], np.log([0.4, 0.5]), rtol=1e-6)  # float32
-    np.testing.assert_allclose(result.scores, [np.log(0.2) / 2], rtol=1e-6)
+    (best,) = result.hypotheses[0]
+    np.testing.assert_allclose(best.log_probs, np.log([0.4, 0.5]), rtol=1e-6)  # float32
+    assert search(step, 1).hypotheses[0][0].log_probs is None  # nobody asked
 
 
 @pytest.mark.parametrize("shift", [-3e4, 3e4])
@@ -114,7 +121,7 @@ def test_log_probs_are_stable_for_large_logits(shift):
         return np.array([[0.0, 0.0, 1.0, 0.0]], dtype=np.float32) + np.float32(shift)
 
     expected = -np.log(1.0 + 3.0 * np.exp(-1.0))
-    np.testing.assert_allclose(search(step, 1).log_probs[0], [expected], rtol=1e-6)
+    np.testing.assert_allclose(search(step, 1, scores=True).hypotheses[0][0].log_probs, [expected], rtol=1e-6)
 
 
 ROWS = ([5, EOS], [3, 4, 6, 7, 8, 3, 4, EOS], [6, 6, 6, EOS], [4, EOS], [7, 8, 9, 10, 3, EOS])
@@ -122,41 +129,48 @@ ROWS = ([5, EOS], [3, 4, 6, 7, 8, 3, 4, EOS], [6, 6, 6, EOS], [4, EOS], [7, 8, 9
 
 def test_shrinking_the_batch_changes_no_result():
     plain, shrinking = Script(*ROWS, noise=1.0), ShrinkingScript(*ROWS, noise=1.0)
-    whole, shrunk = search(plain, 5), search(shrinking, 5)
+    whole, shrunk = search(plain, 5, scores=True), search(shrinking, 5, scores=True)
     assert shrinking.kept == [[1, 4], [0]]  # after token 4 rows 1 and 4 are left, after token 6 only row 1
     assert [len(fed) for fed in shrinking.fed] == [5, 5, 5, 5, 2, 2, 1, 1]
     assert lists(whole) == lists(shrunk)
-    assert whole.scores.tolist() == shrunk.scores.tolist()
+    assert scores(whole) == scores(shrunk)
     assert whole.finished.tolist() == shrunk.finished.tolist()
 
 
 def test_batch_mates_and_their_order_change_no_result():
-    together = search(Script(*ROWS), 5)
+    together = search(Script(*ROWS), 5, scores=True)
     for order in ([0], [3, 1], [4, 3, 2, 1, 0]):
-        part = search(Script(*(ROWS[row] for row in order)), len(order))
+        part = search(Script(*(ROWS[row] for row in order)), len(order), scores=True)
         assert lists(part) == [lists(together)[row] for row in order]
-        assert part.scores.tolist() == [together.scores[row] for row in order]
+        assert scores(part) == [scores(together)[row] for row in order]
 
 
-def test_should_stop_is_asked_before_each_step():
-    step = Script([5, 6, 7, 8, 9])
-    answers = iter([False, False, True])
-    with pytest.raises(Cancelled, match=r"^The search was cancelled\.$"):
-        search(step, 1, should_stop=lambda: next(answers))
+def test_the_cancellation_is_asked_before_each_step():
+    cancellation = Cancellation()
+
+    class Cancelling(Script):
+        def __call__(self, token_ids, position):
+            if position == 1:
+                cancellation.cancel()
+            return super().__call__(token_ids, position)
+
+    step = Cancelling([5, 6, 7, 8, 9])
+    with pytest.raises(Cancelled, match=r"^The call was cancelled\.$"):
+        search(step, 1, cancellation=cancellation)
     assert len(step.fed) == 2
 
 
 def test_find_loop_cuts_one_row_and_leaves_its_mates():
     step = Script([5, *[6, 7] * 20], [3, 4, 8, 3, 4, 8, 9, 10, 3, 4, 8, 9, 7, 7, 7, 7, 9, EOS])
-    result = search(step, 2, 40, find_loop=LoopGuard([np.array([5, 4]), np.array([3])]))
+    result = search(step, 2, 40, scores=True, find_loop=LoopGuard([np.array([5, 4]), np.array([3])]))
     assert lists(result) == [[5, 6, 7], [3, 4, 8, 3, 4, 8, 9, 10, 3, 4, 8, 9, 7, 7, 7, 7, 9]]
-    assert result.cut.tolist() == [True, False]
+    assert [best.cut for (best,) in result.hypotheses] == [True, False]
     assert result.finished.tolist() == [False, True]
-    assert len(result.log_probs[0]) == 3
+    assert len(result.hypotheses[0][0].log_probs) == 3
 
 
-def test_batch_size_must_be_positive():
-    message = r"^`batch_size` must be at least 1, got 0\. Leave out empty batches\.$"
+def test_there_must_be_a_slot():
+    message = r"^`num_slots` must be at least 1, got 0\. Leave out empty batches\.$"
     with pytest.raises(ValueError, match=message):
         search(Script(), 0)
 

@@ -5,9 +5,11 @@ import time
 
 import pytest
 
-from desktop_app.service import Answer, LoadedModel, TranslationService
+from desktop_app.messages import Messages
+from desktop_app.service import TranslationService
 from desktop_app.settings import WindowSettings
 from tests.desktop_app.display import fresh_display, missing_commands
+from tests.desktop_app.scripted_model import scripted_model
 
 
 def _missing(reason):
@@ -45,21 +47,11 @@ def root(session_root):
     session_root.withdraw()
     yield session_root
     for timer in session_root.tk.splitlist(session_root.tk.call("after", "info")):
-        session_root.after_cancel(timer)
+        session_root.tk.call("after", "cancel", timer)  # `after_cancel` wants the widget it was made on
     for child in session_root.winfo_children():
         child.destroy()
     session_root.withdraw()
     session_root.update()
-
-
-def scripted_model(translate=None, **facts):
-    """A loaded model whose translation is the text in capitals, or what `translate` says."""
-
-    def shout(text, should_stop):
-        return Answer(text.upper())
-
-    values = {"source_language": "en", "target_language": "it", "device": "cpu", "precision": "int8", **facts}
-    return LoadedModel(translate or shout, **values)
 
 
 def pump(root, condition, seconds=10.0):
@@ -82,23 +74,30 @@ def pump_for(root, seconds):
 @pytest.fixture
 def open_window(root):
     """A function that opens a window over a scripted load, focused and ready for keys."""
+    from desktop_app.rooms import Rooms
     from desktop_app.theme import Theme
     from desktop_app.window import Window
 
-    services = []
+    opened = []
 
-    def open_one(load=scripted_model, *, settings=None, dark=False, wait=True):
+    def open_one(load=scripted_model, *, settings=None, dark=False, wait=True, language="en", **more):
+        settings = settings or WindowSettings(look="dark" if dark else "light", language=language)
+        rooms = {name: more.pop(name) for name in ("history", "models", "report") if name in more}
+        other = more.pop("load_other", lambda folder: load)
         service = TranslationService(load)
-        services.append(service)
         service.start()
-        window = Window(root, service, Theme(root, dark=dark), settings or WindowSettings())
+        theme = Theme(root, dark=dark, font_size=settings.font_size)
+        window = Window(root, service, theme, Messages(language), settings, Rooms(other, **rooms), **more)
+        opened.append((window, service))
         root.deiconify()
         pump(root, lambda: window.source.text.winfo_viewable())
         window.source.text.focus_force()
         if wait:
-            pump(root, lambda: window.status_text() != "Loading the model…")
+            pump(root, lambda: window.live.model is not None)
         return window
 
     yield open_one
-    for service in services:
+    for window, service in opened:
+        window.live.close()
+        assert window.close(5.0), "a background thread did not end"
         assert service.close(5.0), "the worker did not end"

@@ -9,19 +9,7 @@ import time
 NEEDED_COMMANDS = ("Xvfb", "jwm", "xdotool")
 
 # -displayfd: the server picks a free number and says which.
-XVFB = [
-    "Xvfb",
-    "-displayfd",
-    "1",
-    "-nolisten",
-    "tcp",
-    "-noreset",
-    "-dpi",
-    "96",
-    "-screen",
-    "0",
-    "1280x900x24",
-]
+XVFB = ["Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-noreset", "-dpi", "96", "-screen", "0"]
 
 
 def missing_commands():
@@ -30,15 +18,10 @@ def missing_commands():
 
 
 @contextlib.contextmanager
-def fresh_display():
-    """Start a display and its window manager; yields the display's name, such as ":3"."""
+def fresh_display(size="1280x900"):
+    """Start a display of `size` and its window manager; yields the display's name, such as ":3"."""
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(
-            _running(
-                XVFB,
-                stdout=subprocess.PIPE,
-            )
-        )
+        server = stack.enter_context(_running([*XVFB, f"{size}x24"], stdout=subprocess.PIPE))
         name = f":{server.stdout.readline().decode().strip()}"
         assert name != ":", "Xvfb did not start"
         environment = {**os.environ, "DISPLAY": name}

@@ -25,7 +25,8 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="signals of a POSIX s
 
 def environment(folder, display=None):
     """The test's environment with its own settings folder and one display, or none."""
-    values = {**os.environ, "PYTHONPATH": str(REPOSITORY), "XDG_CONFIG_HOME": str(folder)}
+    own = {name: str(folder) for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")}
+    values = {**os.environ, "PYTHONPATH": str(REPOSITORY), "LANGUAGE": "en", "GTK_THEME": "Adwaita", **own}
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         values.pop(name, None)
     return values if display is None else {**values, "DISPLAY": display}
@@ -115,10 +116,12 @@ def copied(app_, root, condition):
     """Press the copy key until the clipboard holds what is due; returns it."""
     end = time.perf_counter() + WAIT_SECONDS
     text = None
+    root.clipboard_clear()
     while text is None or not condition(text):
         assert time.perf_counter() < end, f"the clipboard holds {text!r}"
         app_.xdotool("key", "ctrl+shift+c")
         time.sleep(0.1)
+        root.update()  # hears that the clipboard is another's now
         try:
             text = root.selection_get(selection="CLIPBOARD", type="UTF8_STRING")
         except Exception:  # noqa: BLE001 - nothing there yet
@@ -172,35 +175,49 @@ def test_a_folder_without_a_model_exits_2_before_a_window_opens(tmp_path):
         app.check_folder(tmp_path / "nowhere")
 
 
-def test_wrong_usage_exits_2_and_help_names_every_key(tmp_path):
+def test_wrong_usage_exits_2_and_help_says_what_there_is(tmp_path):
     done = run_app(tmp_path, "--device", "abacus")
     assert done.returncode == 2
     assert "invalid choice: 'abacus'" in done.stderr
     done = run_app(tmp_path, "--help")
     assert done.returncode == 0
-    for words in ("--model", "--device", "Ctrl+Enter", "Ctrl+Shift+C", "Ctrl+L", "Ctrl+Q"):
+    for words in ("--model", "--device", "F1"):
         assert words in done.stdout
 
 
-def test_a_damaged_bundle_closes_the_window_with_exit_2(display, tmp_path):
+def test_a_damaged_bundle_is_said_in_the_window_and_by_exit_2(start, tmp_path):
     bundle = tmp_path / "bundle"
     bundle.mkdir()
     (bundle / "manifest.json").write_text('{"format_version": 1}', encoding="utf-8")
-    done = run_app(tmp_path, "--model", str(bundle), display=display)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert str(bundle) in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_the_error_of_a_load_is_said_once(start):
-    code, errors, _ = start(*scripted("damaged")).wait_closed()
+    one = start("-m", "desktop_app", "--model", str(bundle))
+    one.wait_open()
+    time.sleep(1.0)
+    one.xdotool("key", "ctrl+q")
+    code, errors, _ = one.wait_closed()
     assert code == 2
-    assert errors == "error: The bundle is damaged. Copy or export the bundle again.\n"
+    assert str(bundle) in errors
+    assert "Traceback" not in errors
+
+
+def test_the_error_of_a_load_leaves_the_window_open_and_the_exit_code_tells(start):
+    one = start(*scripted("damaged"))
+    one.wait_open()
+    time.sleep(0.5)
+    one.xdotool("key", "ctrl+q")
+    code, errors, _ = one.wait_closed()
+    assert code == 2
+    assert errors == (
+        "ERROR desktop_app.__main__: the model could not be loaded: "
+        "The bundle is damaged. Copy or export the bundle again.\n"
+    )
 
 
 def test_a_bug_while_loading_exits_1_with_its_traceback(start):
-    code, errors, _ = start(*scripted("broken")).wait_closed()
+    one = start(*scripted("broken"))
+    one.wait_open()
+    time.sleep(0.5)
+    one.xdotool("key", "ctrl+q")
+    code, errors, _ = one.wait_closed()
     assert code == 1
     assert "the model could not be loaded" in errors
     assert "RuntimeError: a bug" in errors
@@ -213,11 +230,11 @@ def test_types_a_sentence_and_reads_the_translation(start, session_root, tmp_pat
     one = start(*scripted("shout"))
     one.wait_open()
     one.xdotool("type", "--delay", "10", "I love you very much.")
-    assert copied(one, session_root, bool) == "I LOVE YOU VERY MUCH."
+    assert copied(one, session_root, lambda text: text == "I LOVE YOU VERY MUCH.")
     one.xdotool("key", "ctrl+q")
     assert one.wait_closed()[:2] == (0, "")
     saved = saved_settings(tmp_path)
-    assert saved["geometry"].startswith("960x480")
+    assert saved["geometry"].startswith("960x")
     assert saved["sash"] == pytest.approx(0.5, abs=0.05)
 
 
@@ -245,7 +262,7 @@ def test_the_window_comes_back_where_it_was(start, tmp_path):
         one.xdotool("key", "ctrl+q")
         assert one.wait_closed()[0] == 0
         places.append(saved_settings(tmp_path))
-    assert places[0]["geometry"].startswith("800x400+")
+    assert places[0]["geometry"].startswith("800x")
     assert places[0] == places[1] == places[2]  # it does not creep either
 
 
@@ -258,12 +275,12 @@ def test_corrupt_settings_do_not_stop_it(start, tmp_path):
     one.xdotool("key", "ctrl+q")
     code, errors, _ = one.wait_closed()
     assert code == 0
-    assert "was set aside as window.json.corrupt" in errors
-    assert (folder / "window.json.corrupt").read_text(encoding="utf-8") == "{broken"
+    assert "was set aside as window.json.bad" in errors
+    assert (folder / "window.json.bad").read_text(encoding="utf-8") == "{broken"
 
 
-@pytest.mark.parametrize(("mode", "limit_seconds"), [("endless", 2.0), ("deaf", 4.0)])
-def test_closes_while_translating(start, mode, limit_seconds):
+@pytest.mark.parametrize("mode", ["endless", "deaf"])
+def test_closes_while_translating_within_two_seconds(start, mode):
     one = start(*scripted(mode))
     one.wait_open()
     one.xdotool("type", "a long text")
@@ -272,7 +289,7 @@ def test_closes_while_translating(start, mode, limit_seconds):
     code, errors, seconds = one.wait_closed()
     assert code == 0
     assert "Traceback" not in errors
-    assert seconds < limit_seconds
+    assert seconds < 2.0
 
 
 @posix_only
@@ -292,7 +309,7 @@ def test_the_shipped_model_translates_in_the_window(start, session_root):
     one = start("-m", "desktop_app", "--model", str(SHIPPED_BUNDLE))
     one.wait_open()
     one.xdotool("type", "--delay", "10", "I love you very much.")
-    assert copied(one, session_root, bool) == "Ti amo molto."
+    assert copied(one, session_root, lambda text: text == "Ti amo molto.")
     # Closing in the middle of a long translation, in native code.
     session_root.clipboard_clear()
     session_root.clipboard_append(
@@ -308,7 +325,7 @@ def test_the_shipped_model_translates_in_the_window(start, session_root):
     one.xdotool("key", "ctrl+q")
     code, errors, seconds = one.wait_closed()
     assert (code, errors) == (0, "")
-    assert seconds < 6.0
+    assert seconds < 2.0
 
 
 # ---- what it imports ---------------------------------------------------------------------------

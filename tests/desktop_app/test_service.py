@@ -11,18 +11,19 @@ import pytest
 from desktop_app.service import (
     Answer,
     Loaded,
-    LoadedModel,
     LoadFailed,
     Translated,
     TranslationFailed,
     TranslationService,
 )
+from keras_transformer.decoding.cancellation import Cancellation
+from tests.desktop_app.scripted_model import scripted_model
 
 WAIT_SECONDS = 10.0  # only a hang takes that long
 
 
 def model(translate):
-    return LoadedModel(translate, "en", "it", "cpu", precision="fp32")
+    return scripted_model(translate, precision="fp32")
 
 
 def next_outcome(service):
@@ -58,11 +59,11 @@ class Gate:
         self.texts = []
         self.stopped = []
 
-    def __call__(self, text, should_stop):
+    def __call__(self, text, cancellation, on_progress):
         self.texts.append(text)
         self.entered.release()
         while not self.go.wait(0.001):
-            if should_stop():
+            if cancellation.cancelled:
                 self.stopped.append(text)
                 raise RuntimeError("cancelled between steps")
         return Answer(f"<{text}>")
@@ -76,7 +77,7 @@ def test_the_load_runs_on_the_worker_and_its_facts_come_back(start):
 
     def load():
         threads.append(threading.current_thread())
-        return model(lambda text, stop: Answer(text))
+        return model(lambda text, *_: Answer(text))
 
     service = start(None, load)
     outcome = next_outcome(service)
@@ -88,7 +89,7 @@ def test_the_load_runs_on_the_worker_and_its_facts_come_back(start):
 def test_a_request_is_answered_on_the_worker_with_its_id_words_and_time(start):
     threads = []
 
-    def translate(text, should_stop):
+    def translate(text, cancellation, on_progress):
         threads.append(threading.current_thread())
         time.sleep(0.02)
         return Answer(text.upper(), "a note")
@@ -145,10 +146,10 @@ def test_a_newer_request_cancels_the_running_one_and_replaces_the_waiting_one(st
 def test_a_result_that_comes_too_late_leaves_no_outcome(start):
     gate = Gate()
 
-    def ignores_should_stop(text, should_stop):
-        return gate(text, lambda: False)
+    def ignores_cancellation(text, cancellation, on_progress):
+        return gate(text, Cancellation(), on_progress)
 
-    service = start(ignores_should_stop)
+    service = start(ignores_cancellation)
     assert isinstance(next_outcome(service), Loaded)
     service.submit("old")
     gate.wait_entered()
@@ -178,7 +179,7 @@ def test_cancel_stops_the_running_request_without_an_outcome(start):
 def test_a_failure_is_a_value_is_logged_and_the_worker_goes_on(start, caplog):
     error = ValueError("no such word")
 
-    def translate(text, should_stop):
+    def translate(text, cancellation, on_progress):
         if text == "bad":
             raise error
         return Answer(text)
@@ -225,7 +226,7 @@ def test_close_says_so_when_the_worker_hangs(start):
 
     def load():
         hang.wait(WAIT_SECONDS)
-        return model(lambda text, stop: Answer(text))
+        return model(lambda text, *_: Answer(text))
 
     service = start(None, load)
     assert not service.close(0.05)
@@ -234,11 +235,11 @@ def test_close_says_so_when_the_worker_hangs(start):
 
 
 def test_close_before_start_returns_at_once():
-    assert TranslationService(lambda: model(lambda text, stop: Answer(text))).close(0.0)
+    assert TranslationService(lambda: model(lambda text, *_: Answer(text))).close(0.0)
 
 
 def test_many_requests_end_with_the_answer_to_the_last(start):
-    service = start(lambda text, should_stop: Answer(text))
+    service = start(lambda text, *_: Answer(text))
     assert isinstance(next_outcome(service), Loaded)
     newest = 0
     for number in range(2000):

@@ -69,3 +69,23 @@ def test_a_command_that_hangs_does_not_delay_the_window(command):
 def test_xft_dpi(command, answer, dpi):
     command("xrdb", f"printf '*x: 1\\n{answer}\\n'")
     assert system.xft_dpi() == dpi
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("variables", "language"),
+    [
+        ({"LANG": "it_IT.UTF-8"}, "it"),
+        ({"LANG": "it_IT.UTF-8", "LC_ALL": "en_GB"}, "en"),
+        ({"LANG": "de_DE", "LANGUAGE": "it:en"}, "it"),
+        ({"LANG": "C.UTF-8"}, ""),
+        ({"LANG": "POSIX"}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_language_of_the_desktop(monkeypatch, variables, language):
+    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert system.interface_language() == language

@@ -7,8 +7,10 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from keras_transformer.config import ModelConfig
-from keras_transformer.onnx_export.graph import FloatMaps, TransformerGraphs, padded_head_dim
-from keras_transformer.onnx_export.quantization import Int8Maps, calibrate
+from keras_transformer.onnx_export.calibration import calibrate
+from keras_transformer.onnx_export.float_maps import FloatMaps
+from keras_transformer.onnx_export.graph import TransformerGraphs, alignment_layer, padded_head_dim
+from keras_transformer.onnx_export.quantization import Int8Maps
 from keras_transformer.runtime import bundle as names
 from keras_transformer.runtime.bundle import Bundle, FileRecord, Manifest, PrecisionRecord
 from keras_transformer.text.tokenizer import train_tokenizer
@@ -155,6 +157,7 @@ def write_bundle(folder, config, weights, precisions=("fp32",)):
         source_language="en",
         target_language="it",
         cache_head_dim=padded_head_dim(config.head_dim),
+        alignment_layer=alignment_layer(config),
         num_parameters=sum(array.size for array in weights.values()),
         tokenizer=FileRecord.of(folder / names.TOKENIZER_FILE),
         precisions=records,

@@ -5,7 +5,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from keras_transformer.onnx_export.graph import FloatMaps, TransformerGraphs, padded_head_dim
+from keras_transformer.onnx_export.float_maps import FloatMaps
+from keras_transformer.onnx_export.graph import TransformerGraphs, padded_head_dim
 from keras_transformer.runtime import bundle as names
 from tests.onnx_export import runs
 from tests.reference import transformer as oracle
@@ -54,26 +55,27 @@ def test_what_stands_behind_the_source_changes_nothing():
         source = np.full((2, 7), garbage, np.int64)
         for row, length in zip(source, lengths, strict=True):
             row[:length] = np.arange(4, 4 + length)
-        keys_values = encoder.run(None, {names.SOURCE_IDS: source, names.SOURCE_LENGTHS: lengths})
-        for array in keys_values:
-            array[1, :, 3:] = 1.0 + garbage  # what a mask hides may be anything
+        (keys_values,) = encoder.run(None, {names.SOURCE_IDS: source, names.SOURCE_LENGTHS: lengths})
+        keys_values[:, 1, :, 3:] = 1.0 + garbage  # what a mask hides may be anything
         outputs.append(_one_step(decoder, config, keys_values, lengths))
     assert np.abs(outputs[0] - outputs[1]).max() == 0.0
 
 
 def _one_step(decoder, config, keys_values, lengths):
-    layers = range(config.num_decoder_layers)
-    cross = [name(i) for i in layers for name in (names.cross_key, names.cross_value)]
-    past = [name(i) for i in layers for name in (names.past_key, names.past_value)]
-    cache = np.zeros((2, config.num_heads, 1, padded_head_dim(config.head_dim)), np.float32)
+    width = padded_head_dim(config.head_dim)
+    cache = np.zeros((2, config.num_heads, 1, width), np.float32)
+    shape = np.array([2, 1, config.num_heads * width], np.int64)
     feeds = {
         names.TOKEN_IDS: np.full((2, 1), config.bos_id, np.int64),
-        names.POSITION_IDS: np.zeros(1, np.int64),
+        names.POSITION_IDS: np.zeros((2, 1), np.int64),
         names.LAST_POSITIONS: np.zeros(2, np.int32),
         names.TOTAL_LENGTH: np.ones(1, np.int32),
         names.SOURCE_PADDING_MASK: (np.arange(7) < lengths[:, None]).astype(np.int32),
-        **dict(zip(cross, keys_values, strict=True)),
-        **dict.fromkeys(past, cache),
+        names.WHOLE_LOGITS: np.array(True),
+        names.CROSS_SHAPE: shape,
+        names.ROW_SHAPE: shape,
+        **dict(zip(names.cross_names(config.num_decoder_layers), keys_values, strict=True)),
+        **dict.fromkeys(names.past_names(config.num_decoder_layers), cache),
     }
     return decoder.run([names.LOGITS], feeds)[0]
 
@@ -94,7 +96,13 @@ def test_each_weight_is_stored_once_and_inside_the_file(side):
     weights = runs.weights_of(config)
     model = getattr(TransformerGraphs(config, weights, FloatMaps()), side)()
     onnx.checker.check_model(model)
-    sizes = [int(np.prod(tensor.dims)) for tensor in model.graph.initializer]
-    assert sizes.count(config.vocabulary_size * config.model_dim) == 1
     assert not any(tensor.external_data for tensor in model.graph.initializer)
-    assert model.ByteSize() < 1.3 * 4 * sum(sizes)
+    tables = [
+        (tensor.name, tensor.data_type)
+        for tensor in model.graph.initializer
+        if np.prod(tensor.dims) == config.vocabulary_size * config.model_dim
+    ]
+    estimate = [("projection/screen", onnx.TensorProto.INT8)] if side == "decoder" else []
+    assert sorted(tables) == [(names.TABLE, onnx.TensorProto.FLOAT), *estimate]
+    sizes = [len(tensor.raw_data) for tensor in model.graph.initializer]
+    assert model.ByteSize() < 1.3 * sum(sizes)

@@ -1,13 +1,15 @@
 """Integers that stay exact, scales that come from real sentences only, and batch mates that do not matter."""
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
+from keras_transformer.onnx_export.builder import GraphBuilder
+from keras_transformer.onnx_export.calibration import calibrate
 from keras_transformer.onnx_export.quantization import (
     ACTIVATION_LEVELS,
     WEIGHT_LEVELS,
     activation_scale,
-    calibrate,
     quantize_columns,
 )
 from keras_transformer.onnx_export.verify import _log_softmax
@@ -96,3 +98,44 @@ def test_batch_mates_change_no_bit(open_engine):
 
 def _steps(state, target):
     return np.stack([state(target[:, t], t).copy() for t in range(target.shape[1])], axis=1)
+
+
+def saturating_product(left, right):
+    """(1, K) uint8 · (K, N) int8 as AVX2 has it: sums of two products each, cut to 16 bits, then added up."""
+    pairs = left.astype(np.int64)[0, :, None] * right.astype(np.int64)
+    pairs = pairs[0::2] + pairs[1::2]
+    return np.clip(pairs, -(2**15), 2**15 - 1).sum(axis=0)
+
+
+def test_weights_of_7_bits_do_not_saturate_on_avx2():
+    """The worst case, with onnxruntime's own product beside it; 8 bits fail it, so the model of AVX2 bites."""
+    kernel = np.repeat(np.array([[1.0, -1.0]], np.float32), 64, axis=0)
+    activations = np.full((1, 64), ACTIVATION_LEVELS, np.uint8)
+    values = quantize_columns(kernel).values
+    exact = activations.astype(np.int64) @ values.astype(np.int64)
+    np.testing.assert_array_equal(saturating_product(activations, values), exact[0])
+    session = ort.InferenceSession(_product_graph(values), providers=["CPUExecutionProvider"])
+    np.testing.assert_array_equal(session.run(None, {"left": activations})[0], exact)
+    eight_bits = quantize_columns(kernel, 127).values
+    assert (
+        saturating_product(activations, eight_bits)
+        != (activations.astype(np.int64) @ eight_bits.astype(np.int64))[0]
+    ).all()
+
+
+def test_no_kernel_of_a_model_saturates_on_avx2():
+    generator = np.random.default_rng(3)
+    for name, kernel in runs.weights_of(runs.config()).items():
+        if name.endswith("kernel"):
+            values = quantize_columns(kernel).values
+            left = generator.integers(0, 256, (1, len(values))).astype(np.uint8)
+            exact = left.astype(np.int64) @ values.astype(np.int64)
+            np.testing.assert_array_equal(saturating_product(left, values), exact[0])
+
+
+def _product_graph(values):
+    graph = GraphBuilder("product")
+    graph.input("left", np.uint8, [1, len(values)])
+    graph.nodes("MatMulInteger", ["left", graph.constant("right", values)], ["y"])
+    graph.output("y", np.int32, [1, values.shape[1]])
+    return graph.build().SerializeToString()

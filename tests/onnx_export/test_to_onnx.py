@@ -26,12 +26,13 @@ def test_a_run_becomes_a_bundle(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == [
         f"{run}/checkpoints/best -> {run}/bundle",
+        "int8: no validation text (--valid): BLEU and chrF are not checked",
         "fp32: writing",
         "int8: writing",
         "fp32: checking against the Keras model",
         "int8: checking against the Keras model",
     ]
-    assert done.stdout.startswith(f"{run}/bundle: fp32 0.3 MB (logits within ")
+    assert done.stdout.startswith(f"{run}/bundle: fp32 0.4 MB (logits within ")
     assert "greedy equal in 7 of 7 rows); int8 0.1 MB" in done.stdout
     assert done.stdout.count("\n") == 1
     bundle = Bundle.open(run / "bundle")

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from keras_transformer.onnx_export import export
+from keras_transformer.onnx_export.calibration import calibrate
 from keras_transformer.onnx_export.checkpoint import load_checkpoint
 from keras_transformer.onnx_export.export import export_bundle
-from keras_transformer.onnx_export.quantization import ActivationScale, calibrate
+from keras_transformer.onnx_export.quantization import ActivationScale
 from keras_transformer.onnx_export.verify import GateFailure
 from tests.onnx_export import runs
 

@@ -87,8 +87,13 @@ def test_a_file_that_changes_after_opening_is_not_loaded(folder):
 
 
 def test_a_newer_format(folder):
-    edit(folder, lambda values: values.update(format_version=2, precisions="of another kind"))
-    refused(folder, f"{folder} must be of bundle format 1 or older, got 2. Upgrade keras_transformer.")
+    edit(folder, lambda values: values.update(format_version=3, precisions="of another kind"))
+    refused(folder, f"{folder} must be of bundle format 2, got 3. Upgrade keras_transformer.")
+
+
+def test_an_older_format(folder):
+    edit(folder, lambda values: values.update(format_version=1))
+    refused(folder, f"{folder} must be of bundle format 2, got 1. Export the model again.")
 
 
 def test_a_manifest_that_is_not_json(folder):

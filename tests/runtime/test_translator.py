@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_transformer.decoding import Cancelled
+from keras_transformer.decoding import Cancellation, Cancelled
 from keras_transformer.errors import UserError
 from keras_transformer.runtime import translator as module
-from keras_transformer.runtime.translator import Translator, batches
+from keras_transformer.runtime.translator import Translator
 from tests.onnx_export import runs
 
 LOGIT = 5.0  # of the scripted token; all others are 0
@@ -31,7 +31,7 @@ class ScriptedEngine:
         self.speak = speak
         self.started: list[list[int]] = []
 
-    def start(self, source_ids, max_length=None):
+    def start(self, source_ids, max_length=None, beam_size=1, cancellation=None):
         self.started.append([len(row) for row in source_ids])
         outputs = []
         for row in source_ids:
@@ -52,14 +52,14 @@ class ScriptedEngine:
         return [*self.tokenizer.encode(spoken), self.tokenizer.eos_id]
 
 
-def scripted(speak=str.upper, max_length=64, engine_type=ScriptedEngine):
+def scripted(speak=str.upper, max_length=64, engine_type=ScriptedEngine, **options):
     engine = engine_type(speak)
     tokenizer = engine.tokenizer
     manifest = SimpleNamespace(
         name="scripted", source_language="en", target_language="it", max_length=max_length,
         pad_id=tokenizer.pad_id, bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id,
     )  # fmt: skip
-    return Translator(engine, tokenizer, manifest), engine
+    return Translator(engine, tokenizer, manifest, **options), engine
 
 
 def test_one_text_gives_one_translation():
@@ -116,7 +116,8 @@ def test_sentences_are_translated_one_by_one():
 def test_text_without_words_is_copied_and_flagged(text):
     translator, engine = scripted()
     translation = translator.translate(text)
-    assert (translation.text, translation.score, translation.flags) == (text, 0.0, ("copied",))
+    assert (translation.text, translation.score, translation.flags) == (text, None, ("copied",))
+    assert translator.translate(text, scores=True).score == 0.0
     assert engine.started == []
 
 
@@ -152,18 +153,6 @@ def test_other_types_are_refused(text, kind):
     )
     with pytest.raises(TypeError, match=message):
         translator.translate(text)
-
-
-def test_batches_hold_like_lengths_within_their_limits():
-    lengths = [random.Random(5).randint(1, 250) for _ in range(500)] + [3000]
-    found = batches(lengths)
-    assert sorted(row for batch in found for row in batch) == list(range(501))
-    longest = [lengths[batch[0]] for batch in found]
-    assert longest == sorted(longest, reverse=True)
-    for batch in found:
-        assert len(batch) <= module.BATCH_ROWS
-        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= module.BATCH_TOKENS
-    assert len(found) < 100  # and they are full: 500 rows of 125 tokens on average are 62 batches of 1,024
 
 
 @pytest.mark.parametrize(
@@ -223,34 +212,115 @@ def test_the_score_is_the_mean_log_probability_of_all_tokens():
     others = engine.tokenizer.vocabulary_size - 1
     expected = -np.log1p(others * np.exp(-LOGIT))
     # float32 sums of about 400 terms
-    assert translator.translate("The cat sleeps. 42\nA red house.").score == pytest.approx(expected, rel=1e-5)
+    assert translator.translate("The cat sleeps. 42\nA red house.", scores=True).score == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 class Slow(ScriptedEngine):
     steps = 0
 
-    def start(self, source_ids, max_length=None):
-        step = super().start(source_ids, max_length)
+    def at_step(self, number):
+        """Called at each step with its number, from 1."""
+
+    def start(self, source_ids, max_length=None, beam_size=1, cancellation=None):
+        step = super().start(source_ids, max_length, beam_size, cancellation)
 
         def counted(token_ids, position):
             self.steps += 1
+            self.at_step(self.steps)
             return step(token_ids, position)
 
         return counted
 
 
-def test_should_stop_is_heard_between_steps_and_the_translator_stays_usable():
+def cancelling_at(step_number):
+    """A translator whose engine cancels the call at that step."""
     translator, engine = scripted(engine_type=Slow)
-    with pytest.raises(Cancelled, match=r"^The search was cancelled\.$"):
-        translator.translate("the small red house", should_stop=lambda: engine.steps >= 3)
+    cancellation = Cancellation()
+    engine.at_step = lambda number: cancellation.cancel() if number == step_number else None
+    return translator, engine, cancellation
+
+
+def test_a_cancelled_call_ends_before_its_next_step_and_the_translator_stays_usable():
+    translator, engine, cancellation = cancelling_at(3)
+    with pytest.raises(Cancelled, match=r"^The call was cancelled\.$"):
+        translator.translate("the small red house", cancellation=cancellation)
     assert engine.steps == 3
     assert translator.translate("the small red house").text == "THE SMALL RED HOUSE"
 
 
-def test_should_stop_is_heard_before_the_first_batch():
+def test_cancelled_before_it_began_it_does_not_begin():
     translator, engine = scripted()
-    with pytest.raises(Cancelled, match=r"^The translation was cancelled\.$"):
-        translator.translate("the small red house", should_stop=lambda: True)
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with pytest.raises(Cancelled, match=r"^The call was cancelled\.$"):
+        translator.translate("the small red house", cancellation=cancellation)
+    assert engine.started == []
+
+
+def test_progress_of_one_text_comes_in_its_order_and_ends_with_the_whole():
+    translator, _ = scripted()
+    text = "  The cat sleeps. The small red house is on the table.\n\n42\nA red cat. The cat sleeps.\n"
+    told = []
+    found = translator.translate(text, on_progress=told.append)
+    # "The cat sleeps." stands there twice; the shorter "A red cat." is done before the long one.
+    assert [one.done_sentences for one in told] == [1, 3, 4]
+    assert {one.total_sentences for one in told} == {4}
+    assert [one.text_so_far for one in told] == ["", "  THE CAT SLEEPS. ", found.text]
+
+
+def test_progress_of_a_list_counts_and_has_no_text():
+    translator, _ = scripted()
+    told = []
+    translator.translate(["red house", "a", "red house", "42"], on_progress=told.append)
+    assert [one.total_sentences for one in told] == [3, 3]
+    assert sorted(one.done_sentences for one in told)[-1] == 3
+    assert {one.text_so_far for one in told} == {""}
+
+
+def test_a_changed_text_costs_only_its_changed_sentence():
+    translator, engine = scripted()
+    translator.translate("The cat sleeps. The house is red. A table.")
+    engine.started.clear()
+    told = []
+    found = translator.translate("The cat sleeps. The house is blue. A table.", on_progress=told.append)
+    assert found.text == "THE CAT SLEEPS. THE HOUSE IS BLUE. A TABLE."
+    assert [len(batch) for batch in engine.started] == [1]
+    assert [one.done_sentences for one in told] == [2, 3]
+    assert told[0].text_so_far == "THE CAT SLEEPS. "
+    engine.started.clear()
+    assert translator.translate("The cat sleeps.", scores=True).score < 0  # other options, another answer
+    assert [len(batch) for batch in engine.started] == [1]
+
+
+def test_the_memory_of_sentences_is_bounded_and_may_be_none():
+    translator, engine = scripted(cache_size=2)
+    cat, house, table = "the cat sleeps", "a red house", "the small table"
+    for text in (cat, house, cat, table, cat, house):
+        translator.translate(text)
+    assert len(engine.started) == 4  # the house went when the table came: the cat had been asked for since
+    translator, engine = scripted(cache_size=0)
+    for _ in range(2):
+        translator.translate(cat)
+    assert len(engine.started) == 2
+    with pytest.raises(ValueError, match=r"^`cache_size` must be at least 0, got -1\. 0 keeps nothing\.$"):
+        scripted(cache_size=-1)
+
+
+def test_each_sentence_says_where_it_stands():
+    translator, _ = scripted()
+    text = " The cat sleeps.\n42\n  Why is it so? "
+    found = translator.translate(text)
+    pairs = [(text[a:b], found.text[c:d]) for a, b, c, d in found.sentences]
+    assert pairs == [("The cat sleeps.", "THE CAT SLEEPS."), ("Why is it so?", "WHY IS IT SO?")]
+
+
+def test_options_of_the_search_are_checked_before_anything_runs():
+    translator, engine = scripted()
+    message = r"^`num_hypotheses` must be from 1 to `beam_size` \(1\), got 2\. Widen the beam\.$"
+    with pytest.raises(ValueError, match=message):
+        translator.translate("a", num_hypotheses=2)
     assert engine.started == []
 
 
@@ -302,14 +372,14 @@ def facts(translation):
 
 
 def test_batch_mates_never_change_a_translation(bundle_folder):
-    translator = Translator.from_pretrained(bundle_folder, "cpu", 1)
+    translator = Translator.from_pretrained(bundle_folder, "cpu", 1, cache_size=0)
     assert bundle_folder.name.startswith(translator.precision)
-    alone = [translator.translate(sentence) for sentence in SENTENCES]
+    alone = [translator.translate(sentence, scores=True) for sentence in SENTENCES]
     assert len({item.text for item in alone}) > 4  # nonsense, but not one nonsense for all
     generator = random.Random(3)
     for count in (2, 3, 5, 8, 8):
         rows = generator.sample(range(len(SENTENCES)), count)
-        together = translator.translate([SENTENCES[row] for row in rows])
+        together = translator.translate([SENTENCES[row] for row in rows], scores=True)
         assert [facts(item) for item in together] == [facts(alone[row]) for row in rows]
         # Products of one row and of several round differently in float32; int8 has the same scales.
         np.testing.assert_allclose(
@@ -318,7 +388,7 @@ def test_batch_mates_never_change_a_translation(bundle_folder):
 
 
 def test_threads_share_a_translator(bundle_folder):
-    translator = Translator.from_pretrained(bundle_folder, "cpu", 1)
+    translator = Translator.from_pretrained(bundle_folder, "cpu", 1, cache_size=0)
     expected = [facts(translator.translate(sentence)) for sentence in SENTENCES]
     ready = threading.Barrier(4)
 
@@ -333,17 +403,54 @@ def test_threads_share_a_translator(bundle_folder):
             assert found == expected
 
 
-def test_cancelled_in_the_middle_and_usable_afterwards(bundle_folder):
-    translator = Translator.from_pretrained(bundle_folder, "cpu", 1)
-    expected = [facts(item) for item in translator.translate(SENTENCES)]
-    answers = iter([False] * 5 + [True])
-    with pytest.raises(Cancelled, match=r"^The search was cancelled\.$"):
-        translator.translate(SENTENCES, should_stop=lambda: next(answers))
-    assert [facts(item) for item in translator.translate(SENTENCES)] == expected
+def until_cancelled(translator, texts, cancellation, **options):
+    while True:
+        translator.translate(texts, cancellation=cancellation, **options)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_cancelled_in_the_middle_and_usable_afterwards(bundle_folder, num_threads, beam_size):
+    translator = Translator.from_pretrained(bundle_folder, "cpu", num_threads, cache_size=0)
+    texts = [f"{sentence} {word}" for sentence in SENTENCES for word in SENTENCES]
+    expected = [facts(item) for item in translator.translate(texts, beam_size=beam_size)]
+    for seconds in (0.002, 0.01, 0.03):
+        cancellation = Cancellation()
+        timer = threading.Timer(seconds, cancellation.cancel)
+        timer.start()
+        with pytest.raises(Cancelled, match=r"^The call was cancelled\.$"):
+            until_cancelled(translator, texts, cancellation, beam_size=beam_size)
+        assert [facts(item) for item in translator.translate(texts, beam_size=beam_size)] == expected
 
 
 def test_the_device_is_the_one_that_runs(bundle_folder):
     assert Translator.from_pretrained(bundle_folder, "cpu").device == "cpu"
+
+
+def test_several_workers_give_the_same_in_the_same_order(bundle_folder):
+    texts = [f"{first} {second}" for first in SENTENCES for second in SENTENCES]
+    one = Translator.from_pretrained(bundle_folder, "cpu", 1, cache_size=0)
+    three = Translator.from_pretrained(bundle_folder, "cpu", 3, cache_size=0)
+    assert [facts(item) for item in three.translate(texts)] == [facts(item) for item in one.translate(texts)]
+
+
+def test_a_beam_gives_several_translations_the_best_first(bundle_folder):
+    translator = Translator.from_pretrained(bundle_folder, "cpu", 1)
+    for sentence in SENTENCES:
+        found = translator.translate(sentence, beam_size=4, num_hypotheses=3, length_penalty=1.0)
+        assert found.text == found.hypotheses[0].text
+        assert found.score == found.hypotheses[0].score < 0
+        assert len({other.text for other in found.hypotheses}) == len(found.hypotheses) <= 3
+        assert translator.translate(sentence, beam_size=4, length_penalty=1.0).hypotheses == ()
+    assert len(found.hypotheses) > 1
+
+
+def test_beam_mates_never_change_a_translation(bundle_folder):
+    translator = Translator.from_pretrained(bundle_folder, "cpu", 1, cache_size=0)
+    alone = [facts(translator.translate(sentence, beam_size=3)) for sentence in SENTENCES]
+    for rows in ([0, 3, 5], [7, 6, 5, 4, 3, 2, 1, 0]):
+        together = translator.translate([SENTENCES[row] for row in rows], beam_size=3)
+        assert [facts(item) for item in together] == [alone[row] for row in rows]
 
 
 @pytest.fixture(scope="module")

@@ -92,6 +92,9 @@ def test_the_language_decides_about_abbreviations():
         "<user@example.org>,",
         "😀👩‍👩‍👧 ❤️",
         "ftp://x.y/z  me@a.it 12",
+        "@home #now",
+        "{name}: %s",
+        "<b><i>42</i></b>",
     ],
 )
 def test_copied(text):
@@ -100,7 +103,7 @@ def test_copied(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "Ciao", "see https://keras.io", "3 cats", "日本", "@home", "me@ you", "😀 ok"]
+    "text", ["a", "Ciao", "see https://keras.io", "3 cats", "日本", "<b>x</b>", "{a} b", "me@ you", "😀 ok"]
 )
 def test_not_copied(text):
     assert not is_copied(text)
@@ -116,11 +119,54 @@ def test_a_long_word_without_spaces_is_judged_in_linear_time():
 
 @settings(max_examples=300, deadline=None)
 @given(ANY_TEXT, st.integers(1, 20))
+@example("A日本語", 1)
 def test_long_sentences_lose_nothing(text, longest):
     parts = split_long(text, lambda part: len(part) <= longest)
     assert "".join(parts) == text
-    assert all(len(part) <= longest for part in parts)
+    assert all(len(part) <= longest or is_copied(part) for part in parts)
     assert all(parts) or text == ""
+
+
+@pytest.mark.parametrize(
+    "whole", ["https://example.org/" + "a,b;" * 20 + "c", "{{ user.name }}", "<b class='a b c'>", "10:30"]
+)
+def test_long_sentences_are_not_cut_inside_an_item_or_a_tag(whole):
+    text = f"one two {whole} three four five"
+    parts = split_long(text, lambda part: len(part) <= 6)
+    assert "".join(parts) == text
+    assert [part for part in parts if whole in part]
+    assert all(len(part) <= 6 or whole in part for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("See {a.b. C}. Then go.", ["See {a.b. C}.", "Then go."]),
+        ("Look at www.a.it? Or not.", ["Look at www.a.it?", "Or not."]),
+        ("<b>One. Two.</b> Three.", ["<b>One.", "Two.</b>", "Three."]),
+        ("One.<br>Two<br/>\tThree   Four", ["One.", "Two", "Three", "Four"]),
+        ("<i>One.</i> <b>Two.</b>", ["<i>One.</i>", "<b>Two.</b>"]),
+    ],
+)
+def test_tags_and_items_in_sentences(text, found):
+    assert sentences(text) == found
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "count"),
+    [
+        ("en", "Mr. Smith and Mrs. Jones met Dr. Brown at 5 p.m. on Jan. 3.", 1),
+        ("en", "Use a tool, e.g. a hammer, i.e. that one, etc. and go.", 1),
+        ("en", "The U.S. economy grew by 3.5 percent. Why?", 2),
+        ("en", "See Fig. 3 and vol. 2, no. 5.", 1),
+        ("en", 'She said: "Stop it!" He did not.', 2),
+        ("it", "Il Sig. Rossi e la Sig.ra Bianchi sono dal Dott. Verdi.", 1),
+        ("it", "Pane, latte, ecc. sono nel frigo.", 1),
+        ("it", "Vedi pag. 3 e art. 5 del libro. Poi torna.", 2),
+    ],
+)
+def test_abbreviations_end_no_sentence(language, text, count):
+    assert len(sentences(text, language)) == count, sentences(text, language)
 
 
 def test_long_sentences_are_cut_at_clauses_then_at_spaces():

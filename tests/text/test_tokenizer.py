@@ -2,7 +2,7 @@ import json
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_transformer.errors import UserError
@@ -159,3 +159,40 @@ def test_a_rare_character_is_spelled_in_bytes():
 @given(st.lists(st.integers(0, 263)))
 def test_any_ids_decode_to_text(tokenizer, ids):
     tokenizer.decode(ids).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", []),
+        ("casa", ["casa"]),
+        (" casa  casa", ["casa", "", "casa"]),
+        ("e\u0301 casa", ["e\u0301", "casa"]),
+        ("casa casae\u0301\u0323", ["casa", "casae\u0301\u0323"]),
+        ("\u1112\u1161\u11ab casa", ["\u1112\u1161\u11ab", "casa"]),
+        ("\ud83d\ude42 casa", ["\ud83d\ude42", "casa"]),
+        ("\ud800x", ["\ud800", "x"]),
+    ],
+)
+def test_spans_by_hand_words_put_together(tokenizer, text, parts):
+    """Tokens of one word touch; here they are joined again: it does not matter how a word was cut."""
+    ids, spans = tokenizer.encode_with_spans(text)
+    assert ids == tokenizer.encode(text)
+    found = set()
+    for start, end in spans:
+        found.add(text[start:end])
+    assert all(any(part in whole for whole in parts) for part in found)
+    covered = {place for start, end in spans for place in range(start, end)}
+    assert covered == {place for place, character in enumerate(text) if character != " "}
+
+
+@settings(deadline=None)
+@given(st.text(max_size=40))
+def test_spans_go_forward_and_leave_out_nothing_but_spaces(tokenizer, text):
+    ids, spans = tokenizer.encode_with_spans(text)
+    assert ids == tokenizer.encode(text)
+    assert len(spans) == len(ids)
+    assert all(0 <= start <= end <= len(text) for start, end in spans)
+    assert spans == sorted(spans)
+    covered = {place for start, end in spans for place in range(start, end)}
+    assert covered >= {place for place, character in enumerate(text) if character not in " \u2581"}

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from keras_transformer.training.batches import Batches, TokenTable
+from keras_transformer.training.batches import Batches, TokenTable, buckets
 
 PAD, BOS, EOS = 0, 1, 2
 
@@ -18,8 +18,9 @@ def corpus(count, seed=0):
     ]
 
 
-def batches(sources, targets, batch_tokens=200, seed=1):
-    return Batches(sources, targets, batch_tokens=batch_tokens, pad_id=PAD, bos_id=BOS, eos_id=EOS, seed=seed)
+def batches(sources, targets, batch_tokens=200, seed=1, **more):
+    ids = {"pad_id": PAD, "bos_id": BOS, "eos_id": EOS}
+    return Batches(sources, targets, batch_tokens=batch_tokens, seed=seed, **ids, **more)
 
 
 def test_an_epoch_holds_every_pair_once_and_together():
@@ -44,12 +45,43 @@ def test_an_epoch_holds_every_pair_once_and_together():
     assert sorted(seen) == list(range(300))
 
 
-def test_batches_obey_the_budget_in_few_shapes():
-    made = batches(*corpus(4000))
+@pytest.mark.parametrize("max_shapes", [1, 7, 40])
+def test_batches_obey_the_budget_in_a_bounded_number_of_shapes(max_shapes):
+    made = batches(*corpus(4000), max_shapes=max_shapes)
     shapes = {(b.source_ids.shape, b.target_input_ids.shape) for b in made.epoch(0)}
-    assert len(shapes) <= len(made.buckets) <= Batches.TARGET_CUTS * Batches.SOURCE_CUTS
+    assert len(shapes) <= len(made.buckets) <= max_shapes
     assert all(max(source[0] * source[1], target[0] * target[1]) <= 200 for source, target in shapes)
-    assert made.padding_share() < 0.25
+    assert {(b.source_ids.shape, b.target_input_ids.shape) for b in made.epoch(1)} == shapes
+
+
+def test_padding_is_small_on_both_sides_and_falls_with_more_shapes():
+    lengths = np.random.default_rng(0).lognormal(3.0, 0.5, 30_000).clip(3, 80).astype(int)
+    others = (lengths + np.random.default_rng(1).normal(0, 3, 30_000)).clip(3, 80).astype(int)
+    shares = []
+    for max_shapes in (1, 16, 64, 128):
+        found = buckets(lengths, others, 4096, max_shapes)
+        filled = np.array([(b.source_length, b.target_length) for b in found]).T @ [
+            b.rows * b.batches for b in found
+        ]
+        shares.append(1 - np.array([lengths.sum(), others.sum()]) / filled)
+    assert (np.array(shares[-1]) <= 0.08).all()
+    assert [s.mean() for s in shares] == sorted((s.mean() for s in shares), reverse=True)
+
+
+def test_rows_of_a_bucket_are_dealt_out_evenly():
+    """Hardly a row is filled up, and no batch is much smaller than its shape allows."""
+    made = batches(*corpus(4000), max_shapes=10)
+    for bucket in made.buckets:
+        assert 0 <= bucket.rows * bucket.batches - len(bucket.members) < bucket.batches
+    assert made.target_tokens / len(made) > 0.7 * 200
+
+
+def test_the_shapes_come_back_in_every_epoch():
+    """What compiles a shape compiles nothing after the first epoch."""
+    made = batches(*corpus(500))
+    first = {(b.source_ids.shape, b.target_input_ids.shape) for b in made.epoch(0)}
+    later = {(b.source_ids.shape, b.target_input_ids.shape) for e in (1, 2, 9) for b in made.epoch(e)}
+    assert later == first
 
 
 def test_length_and_token_count_are_those_of_the_epoch():

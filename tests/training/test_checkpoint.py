@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from keras_transformer.config import ModelConfig, TrainConfig
 from keras_transformer.errors import UserError
 from keras_transformer.training import checkpoint
-from keras_transformer.training.run import compiled_model
+from keras_transformer.training.optimization import compiled_model
 
 CONFIG = ModelConfig(
     vocabulary_size=23,
@@ -36,22 +36,27 @@ def model():
 
 def save(folder, model, **facts):
     reference = checkpoint.reference_outputs(model, SOURCES, TARGETS)
-    checkpoint.save_checkpoint(folder, model, {"training": facts}, reference, model.optimizer)
+    checkpoint.save_checkpoint(folder, model, {"training": facts}, reference)
 
 
-def test_a_checkpoint_gives_back_weights_and_optimizer(tmp_path, model):
+def test_a_checkpoint_gives_back_the_weights(tmp_path, model):
     save(tmp_path / "last", model, steps=1)
     again = compiled_model(CONFIG, TrainConfig(warmup_steps=2))
     again.load_safetensors(tmp_path / "last" / "weights.safetensors")
-    checkpoint.load_optimizer(tmp_path / "last", again.optimizer, again.trainable_variables)
     for name, variable in model.named_weights().items():
         np.testing.assert_array_equal(
             ops.convert_to_numpy(variable), ops.convert_to_numpy(again.named_weights()[name])
         )
-    for one, other in zip(model.optimizer.variables, again.optimizer.variables, strict=True):
-        np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other))
-    assert int(again.optimizer.iterations) == 1
     assert checkpoint.read_description(tmp_path / "last")["training"] == {"steps": 1}
+
+
+def test_the_average_is_the_mean_of_each_weight(tmp_path, model):
+    table = model.named_weights()["embedding/table"]
+    for i, value in enumerate((1.0, 2.0, 6.0)):
+        table.assign(np.full(table.shape, value, np.float32))
+        checkpoint.save_weights(tmp_path / f"{i}.safetensors", model)
+    checkpoint.load_average(sorted(tmp_path.iterdir()), model)
+    assert np.unique(ops.convert_to_numpy(table)).tolist() == [3.0]
 
 
 def test_reference_outputs_are_the_models_own(model):
@@ -80,21 +85,6 @@ def test_saving_again_replaces_and_leaves_nothing_beside(tmp_path, model):
     assert checkpoint.read_description(tmp_path / "last")["training"] == {"steps": 2}
 
 
-def test_a_crash_between_the_renames_loses_nothing(tmp_path, model):
-    save(tmp_path / "last", model, steps=1)
-    (tmp_path / "last").rename(tmp_path / "last.replaced")
-    assert checkpoint.find_checkpoint(tmp_path / "last") == tmp_path / "last.replaced"
-    assert checkpoint.find_checkpoint(tmp_path / "best") is None
-
-
-def test_a_crash_while_writing_keeps_the_last_one(tmp_path, model, monkeypatch):
-    save(tmp_path / "last", model, steps=1)
-    monkeypatch.setattr(checkpoint, "_fsync", lambda path: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        save(tmp_path / "last", model, steps=2)
-    assert checkpoint.read_description(tmp_path / "last")["training"] == {"steps": 1}
-
-
 def test_published_weights_are_float32(tmp_path, model):
     save(tmp_path / "last", model)
     arrays = load_file(str(tmp_path / "last" / "weights.safetensors"))
@@ -107,11 +97,18 @@ def test_other_weights_are_refused(tmp_path, model):
     other = compiled_model(ModelConfig.from_dict(CONFIG.to_dict() | {"num_decoder_layers": 1}), TrainConfig())
     with pytest.raises(UserError, match="must hold this model's weights; these names differ"):
         other.load_safetensors(tmp_path / "last" / "weights.safetensors")
-    with pytest.raises(UserError, match="must be this optimizer's state"):
-        checkpoint.load_optimizer(tmp_path / "last", other.optimizer, other.trainable_variables)
     wide = compiled_model(ModelConfig.from_dict(CONFIG.to_dict() | {"model_dim": 4}), TrainConfig())
     with pytest.raises(UserError, match=r"embedding/table must have shape \(23, 4\), got \(23, 8\)"):
         wide.load_safetensors(tmp_path / "last" / "weights.safetensors")
+
+
+def test_the_best_checkpoint_of_a_run_is_found_before_its_last(tmp_path, model):
+    save(tmp_path / "checkpoints" / "last", model)
+    assert checkpoint.find_checkpoint(tmp_path) == tmp_path / "checkpoints" / "last"
+    save(tmp_path / "checkpoints" / "best", model)
+    assert checkpoint.find_checkpoint(tmp_path) == tmp_path / "checkpoints" / "best"
+    last = tmp_path / "checkpoints" / "last"
+    assert checkpoint.find_checkpoint(last) == last
 
 
 def test_missing_and_foreign_folders_are_refused(tmp_path, model):
@@ -120,7 +117,9 @@ def test_missing_and_foreign_folders_are_refused(tmp_path, model):
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(UserError, match="must have format 1, got 99"):
         checkpoint.read_description(tmp_path)
-    with pytest.raises(UserError, match=r"--resume must find optimizer\.safetensors"):
-        checkpoint.load_optimizer(tmp_path, model.optimizer, model.trainable_variables)
+    with pytest.raises(
+        UserError, match=r"--init-from must be a run or a checkpoint, .*none holds no model\.json"
+    ):
+        checkpoint.find_checkpoint(tmp_path / "none")
     with pytest.raises(UserError, match="`path` must be a safetensors file, found none"):
         model.load_safetensors(tmp_path / "none.safetensors")

@@ -1,9 +1,9 @@
 import json
-import os
+import re
+import shutil
 import signal
-import subprocess
-import sys
 import time
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -11,33 +11,21 @@ from safetensors.numpy import load_file
 
 from keras_transformer import fit
 from keras_transformer.config import load_config
+from keras_transformer.training import milestones
+from tests.training import runs
 
-SMALL = [
-    f"--set={item}"
-    for item in (
-        "model.model_dim=16", "model.feed_forward_dim=24", "model.num_heads=2", "model.num_encoder_layers=1",
-        "model.num_decoder_layers=1", "model.vocabulary_size=600", "train.cooldown_steps=0",
-        "train.batch_tokens=256", "train.evaluate_every=3", "train.evaluate_pairs=3", "data.valid_pairs=8",
-        "search.max_length_factor=1",
-    )
-]  # fmt: skip
+SMALL = runs.small(train__max_steps=100_000, train__loggers='["tensorboard"]')
 
 
 @pytest.fixture
 def files(tmp_path):
-    rng = np.random.default_rng(0)
-    words = {"one": "uno", "two": "due", "three": "tre", "four": "quattro", "five": "cinque"}
-    sides = [tmp_path / "a.en", tmp_path / "a.it"]
-    rows = [rng.choice(list(words), rng.integers(2, 7)) for _ in range(300)]
-    sides[0].write_text("".join(" ".join(row) + "\n" for row in rows))
-    sides[1].write_text("".join(" ".join(words[word] for word in row) + "\n" for row in rows))
-    return [str(side) for side in sides]
+    return runs.write_corpus(tmp_path)
 
 
 def test_a_run_leaves_what_the_readme_names_and_goes_on(tmp_path, files, capsys):
     run = tmp_path / "run"
     command = [*SMALL, "--train", *files, "--output", str(run)]
-    assert fit.main([*command, "--max-steps", "4"]) == 0
+    assert fit.main([*command, "--max-steps", "5"]) == 0
     assert capsys.readouterr().out == ""  # people read stderr
     names = {
         "config.toml",
@@ -45,48 +33,189 @@ def test_a_run_leaves_what_the_readme_names_and_goes_on(tmp_path, files, capsys)
         "data_report.json",
         "metrics.jsonl",
         "curves.png",
-        "checkpoints",
+        "summary.md",
+        "valid.tsv",
     }
-    assert {path.name for path in run.iterdir()} == names
+    assert {path.name for path in run.iterdir()} == names | {"checkpoints", "tensorboard"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best", "last", "resume.safetensors"}
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [3, 4]
-    assert {"bleu", "chrf", "bleu_signature", "train_loss", "valid_loss"} <= rows[0].keys()
+    assert [row["step"] for row in rows] == [4, 5]
+    assert {"bleu", "chrf", "bleu_signature", "train_loss", "valid_loss", "learning_rate"} <= rows[0].keys()
     assert (run / "curves.png").read_bytes()[:4] == b"\x89PNG"
     report = json.loads((run / "data_report.json").read_text())
     assert report["train"]["dropped"]["held_out"] + report["train"]["dropped"]["duplicate"] > 0
     description = json.loads((run / "checkpoints" / "last" / "model.json").read_text())
-    assert (description["training"]["steps"], description["source_language"]) == (4, "en")
+    assert (description["training"]["steps"], description["source_language"]) == (5, "en")
+    assert f"| last | 5 | {rows[1]['valid_loss']:.4f} | " in (run / "summary.md").read_text()
 
-    assert fit.main([*command, "--max-steps", "6"]) == 2
+    assert fit.main([*command, "--max-steps", "7"]) == 2
     assert "--output must be a folder without a run" in capsys.readouterr().err
-    assert fit.main(["--resume", "--output", str(run), "--max-steps", "4"]) == 2
-    assert "--max-steps must be above the 4 updates already made, got 4" in capsys.readouterr().err
-    assert fit.main(["--resume", "--output", str(run), "--max-steps", "6", "--set", "train.seed=9"]) == 2
+    assert fit.main(["--resume", "--output", str(run), "--max-steps", "5"]) == 2
+    assert "--resume must have something left to do, the run ended at update 5." in capsys.readouterr().err
+    assert fit.main(["--resume", "--output", str(run), "--max-steps", "7", "--set", "train.seed=9"]) == 2
     assert "--resume must keep train.seed = 1, got 9" in capsys.readouterr().err
 
     before = load_file(str(run / "checkpoints" / "last" / "weights.safetensors"))
-    assert fit.main(["--resume", "--output", str(run), "--max-steps", "6"]) == 0
-    description = json.loads((run / "checkpoints" / "last" / "model.json").read_text())
-    assert description["training"]["steps"] == 6
+    assert fit.main(["--resume", "--output", str(run), "--max-steps", "7"]) == 0
+    assert runs.step_of(run) == 7
     after = load_file(str(run / "checkpoints" / "last" / "weights.safetensors"))
     moved = max(np.abs(after[name] - before[name]).max() for name in before)
     assert 0 < moved < 0.05  # it went on from the weights, not from new ones
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [4, 5, 7]
 
 
-def test_sigterm_saves_and_exits_143(tmp_path, files):
+def in_the_updates(run, process):
+    """Wait until `process` has saved an update of `run`."""
+    while runs.step_of(run) < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path, files, number):
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "keras_transformer.fit", *SMALL, "--train", *files, "--output", str(run)]
-    command += ["--max-steps", "100000", "--set=train.evaluate_every=100000"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
-        for line in process.stderr:
-            if "weights, " in line:
-                break
-        time.sleep(3)  # into the updates
-        process.send_signal(signal.SIGTERM)
-        rest = process.stderr.read()
-    assert process.returncode == 143, rest
-    assert "go on with --resume" in rest
-    assert json.loads((run / "checkpoints" / "last" / "model.json").read_text())["training"]["steps"] >= 1
+    process = runs.start(
+        [*SMALL, "--train", *files, "--output", str(run), "--set=train.evaluate_every=100000"]
+    )
+    in_the_updates(run, process)
+    process.send_signal(number)
+    rest = process.communicate()[1]
+    assert process.returncode == 128 + number, rest
+    assert f"saved update {runs.step_of(run)}; go on with --resume --output {run}" in rest
+
+
+def test_a_second_signal_ends_the_process_at_once(tmp_path, files, monkeypatch):
+    run = tmp_path / "run"
+    hang = tmp_path / "sitecustomize.py"  # an evaluation that does not end by itself, nor at the first signal
+    hang.write_text(
+        "import sys, time\n"
+        "class Hook:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.endswith('training.run'):\n"
+        "            import keras_transformer.training.monitor as monitor\n"
+        "            def hang(*arguments, **options):\n"
+        "                print('hanging', file=sys.stderr, flush=True)\n"
+        "                while True:\n"
+        "                    time.sleep(0.01)\n"
+        "            monitor.translate_texts = hang\n"
+        "sys.meta_path.insert(0, Hook())\n"
+    )
+    command = [*SMALL, "--train", *files, "--output", str(run), "--set=train.evaluate_every=1"]
+    process = runs.start(command, PYTHONPATH=str(tmp_path))
+    for line in process.stderr:
+        if line == "hanging\n":
+            break
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None  # it waits for the evaluation to give up
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 143
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_batch(tmp_path, files, capsys, monkeypatch):
+    run = tmp_path / "run"
+    infinite = ["--set=train.learning_rate=1e38", "--set=train.warmup_steps=1", "--set=train.clip_norm=0"]
+    assert fit.main([*SMALL, *infinite, "--train", *files, "--output", str(run), "--max-steps", "90"]) == 1
+    words = capsys.readouterr().err
+    assert re.search(
+        r"failed: The loss of update 2 is not finite: batch 2 of \d+ in epoch 1, \d+ pairs, ", words
+    )
+    assert "The weights of update 0 are in " in words
+    saved = load_file(str(run / "checkpoints" / "resume.safetensors"))
+    assert all(np.isfinite(array).all() for name, array in saved.items() if name.startswith("weights/"))
+
+
+def test_too_small_a_disk_is_told_before_the_first_update(tmp_path, files, capsys, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 0))
+    assert fit.main([*SMALL, "--train", *files, "--output", str(tmp_path / "run")]) == 2
+    words = capsys.readouterr().err
+    assert "error: --output must have room for " in words
+    assert "has 0 MiB free. Free some or choose another disk." in words
+    assert not (tmp_path / "run" / "checkpoints").exists()  # the same command may be given again
+
+
+def test_it_stops_when_no_evaluation_is_better(tmp_path, files, monkeypatch):
+    run = tmp_path / "run"
+    patient = ["--set=train.evaluate_every=1", "--set=train.patience=2", "--set=train.best_metric=loss"]
+    losses = iter([5.0, 4.0, 4.5, 4.0, 3.0])
+    monkeypatch.setattr(
+        milestones.Milestones, "evaluate", _with_losses(milestones.Milestones.evaluate, losses)
+    )
+    assert fit.main([*SMALL, *patient, "--train", *files, "--output", str(run), "--max-steps", "9"]) == 0
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["valid_loss"] for row in rows] == [5.0, 4.0, 4.5, 4.0]  # an equal one is not better
+    best = json.loads((run / "checkpoints" / "best" / "model.json").read_text())
+    assert best["scores"]["valid"]["step"] == 2
+    assert fit.main(["--resume", "--output", str(run)]) == 2  # it stays stopped
+
+
+def _with_losses(evaluate, losses):
+    def evaluated(self):
+        outcome, hypotheses = self.evaluator()
+        outcome["valid_loss"] = next(losses)
+        evaluator, self.evaluator = self.evaluator, _Fixed(outcome, hypotheses)
+        evaluate(self)
+        self.evaluator = evaluator
+
+    return evaluated
+
+
+class _Fixed:
+    def __init__(self, *outcome):
+        self.outcome = outcome
+
+    def __call__(self):
+        return self.outcome
+
+    def samples(self, hypotheses):
+        return hypotheses
+
+
+def test_the_last_checkpoints_are_averaged_and_the_best_ones_stay(tmp_path, files, capsys):
+    run = tmp_path / "run"
+    kept = ["--set=train.average_last=3", "--set=train.checkpoint_every=2", "--set=train.keep_best=2"]
+    command = [*SMALL, *kept, "--train", *files, "--output", str(run), "--set=train.evaluate_every=2"]
+    assert fit.main([*command, "--max-steps", "8"]) == 0
+    checkpoints = run / "checkpoints"
+    assert {path.name for path in (checkpoints / "recent").iterdir()} == {
+        f"{n}.safetensors" for n in (4, 6, 8)
+    }
+    parts = [load_file(str(path)) for path in (checkpoints / "recent").iterdir()]
+    averaged = load_file(str(checkpoints / "averaged" / "weights.safetensors"))
+    for name, array in averaged.items():
+        # float32 keeps 24 bits; values are below 4.
+        np.testing.assert_allclose(array, np.mean([part[name] for part in parts], axis=0), atol=1e-6)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    best = sorted(rows, key=lambda row: (-row["chrf"], row["step"]))[:2]
+    assert {path.name for path in checkpoints.glob("step_*")} == {f"step_{row['step']}" for row in best}
+    scores = json.loads((checkpoints / "averaged" / "model.json").read_text())["scores"]["valid"]
+    assert f"| averaged | 8 | {scores['valid_loss']:.4f} |" in (run / "summary.md").read_text()
+
+
+def test_fine_tuning_starts_from_the_weights_and_vocabulary_of_another_run(tmp_path, files, capsys):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert fit.main([*SMALL, "--train", *files, "--output", str(first), "--max-steps", "4"]) == 0
+    tune = ["--train", *files, "--output", str(second), "--init-from", str(first), "--max-steps", "1"]
+    tune += ["--set=train.learning_rate=1e-9", "--set=train.seed=5"]
+    assert fit.main(tune) == 0
+    assert (first / "tokenizer.json").read_bytes() == (second / "tokenizer.json").read_bytes()
+    one, other = (load_file(str(run / "checkpoints/last/weights.safetensors")) for run in (first, second))
+    for name, array in one.items():
+        np.testing.assert_allclose(other[name], array, atol=1e-8)
+    assert load_config(second / "config.toml").model == load_config(first / "config.toml").model
+    assert fit.main(["--resume", "--output", str(second), "--max-steps", "2"]) == 0
+
+    capsys.readouterr()
+    assert fit.main([*tune[:-6], "--output", str(tmp_path / "third"), "--init-from", str(first), *tune[-4:],
+                     "--preset", "tiny"]) == 2  # fmt: skip
+    words = capsys.readouterr().err
+    assert "error: --init-from needs model." in words
+    assert "Leave --preset and CONFIG out, or give it the same sizes." in words
+    assert fit.main(["--init-from", str(tmp_path / "none"), "--output", str(tmp_path / "third")]) == 2
+    assert "--init-from must be a run or a checkpoint, " in capsys.readouterr().err
 
 
 def test_dry_run_leaves_nothing(tmp_path, files, monkeypatch):
@@ -105,7 +234,10 @@ def test_mistakes_exit_2_in_one_sentence(tmp_path, files, capsys):
     assert fit.main(["--resume"]) == 2
     assert "--resume needs --output RUN" in capsys.readouterr().err
     assert fit.main(["--resume", "--output", str(tmp_path / "none"), "--preset", "tiny"]) == 2
-    assert "--resume must find checkpoints/last" in capsys.readouterr().err
+    assert (
+        f"--resume must find {tmp_path}/none/checkpoints/resume.safetensors, found none."
+        in capsys.readouterr().err
+    )
 
 
 def test_flags_become_the_configuration():

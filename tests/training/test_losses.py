@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transformer.training.losses import LabelSmoothedCrossEntropy, smoothed_cross_entropy
+from keras_transformer.training import losses
+from keras_transformer.training.losses import LabelSmoothedCrossEntropy
+from tests.helpers import to_numpy
+from tests.training.gradients import gradient
 
 B, T, V = 2, 3, 7
 RNG = np.random.default_rng(3)
@@ -21,16 +24,12 @@ def by_hand(logits, targets, smoothing):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_loss_of_each_token_is_the_smoothed_one_hot_form(smoothing):
-    loss = ops.convert_to_numpy(
-        smoothed_cross_entropy(ops.convert_to_tensor(TARGETS), ops.convert_to_tensor(LOGITS), smoothing)
-    )
+    loss = to_numpy(LabelSmoothedCrossEntropy(smoothing).call(TARGETS, ops.convert_to_tensor(LOGITS)))
     np.testing.assert_allclose(loss, by_hand(LOGITS, TARGETS, smoothing), rtol=1e-5)  # float32 sums of 7
 
 
 def test_large_logits_do_not_overflow():
-    loss = ops.convert_to_numpy(
-        smoothed_cross_entropy(ops.convert_to_tensor(TARGETS), ops.convert_to_tensor(LOGITS * 1000), 0.1)
-    )
+    loss = to_numpy(LabelSmoothedCrossEntropy(0.1).call(TARGETS, ops.convert_to_tensor(LOGITS * 1000)))
     np.testing.assert_allclose(loss, by_hand(LOGITS * 50, TARGETS, 0.1) * 20, rtol=1e-2)
 
 
@@ -52,24 +51,70 @@ def test_padding_counts_nothing_without_weights():
     )
 
 
-def test_gradient_is_that_of_the_formula():
-    """Central differences of the float64 form, at every cell."""
-    from tests.training.gradients import gradient
+# straight from the decoder's output
 
-    weights = RNG.uniform(0.5, 2.0, (B, T))
-    found = gradient(
-        lambda logits: ops.sum(
-            smoothed_cross_entropy(ops.convert_to_tensor(TARGETS), logits, 0.1) * ops.cast(weights, "float32")
-        ),
-        LOGITS,
-    )
-    expected = np.zeros(LOGITS.shape)
-    for cell in np.ndindex(*LOGITS.shape):
-        nudge = np.zeros(LOGITS.shape)
-        nudge[cell] = 1e-5
-        plus, minus = (by_hand(LOGITS.astype("float64") + s * nudge, TARGETS, 0.1) for s in (1, -1))
-        expected[cell] = ((plus - minus) * weights).sum() / 2e-5
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+D = 4
+HIDDEN = RNG.normal(size=(B, T, D)).astype("float32")
+TABLE = RNG.normal(size=(V, D)).astype("float32")
+WEIGHTS = np.array([[0.5, 1, 2], [1, 0, 0.25]], "float32")
+
+
+def by_hand_of_hidden(hidden, table, smoothing):
+    loss = by_hand(hidden.astype("float64") @ table.astype("float64").T, TARGETS, smoothing)
+    return (loss * WEIGHTS).sum() / WEIGHTS.sum()
+
+
+@pytest.fixture(params=[1, 2, 4, 6, 100])
+def chunk_tokens(request, monkeypatch):
+    """Chunks of one token, of parts of a row, uneven and larger than the batch of six tokens."""
+    monkeypatch.setattr(losses, "CPU_CHUNK_LOGITS", request.param * V)
+    return request.param
+
+
+@pytest.mark.usefixtures("chunk_tokens")
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("training", [False, True])
+def test_the_loss_of_hidden_is_that_of_its_logits(smoothing, training):
+    loss = LabelSmoothedCrossEntropy(smoothing)
+    hidden, table = ops.convert_to_tensor(HIDDEN), ops.convert_to_tensor(TABLE)
+    found = float(to_numpy(loss.of_hidden(TARGETS, hidden, table, WEIGHTS, training)))
+    assert found == pytest.approx(by_hand_of_hidden(HIDDEN, TABLE, smoothing), rel=1e-5)
+    assert found == pytest.approx(float(to_numpy(loss(TARGETS, HIDDEN @ TABLE.T, WEIGHTS))), rel=1e-5)
+
+
+@pytest.mark.usefixtures("chunk_tokens")
+@pytest.mark.parametrize("which", ["hidden", "table"])
+def test_the_gradient_of_hidden_and_table_is_that_of_the_formula(which):
+    """Central differences of the float64 form, at every cell."""
+    given = {"hidden": HIDDEN, "table": TABLE}
+    loss = LabelSmoothedCrossEntropy(0.1)
+
+    def loss_of(values):
+        tensors = {name: ops.convert_to_tensor(array) for name, array in given.items()}
+        tensors[which] = values
+        return 3.0 * loss.of_hidden(TARGETS, tensors["hidden"], tensors["table"], WEIGHTS)
+
+    found = gradient(loss_of, given[which])
+    expected = np.zeros(given[which].shape)
+    for cell in np.ndindex(*expected.shape):
+        ends = []
+        for sign in (1, -1):
+            moved = {name: array.astype("float64") for name, array in given.items()}
+            moved[which][cell] += sign * 1e-5
+            ends.append(by_hand_of_hidden(moved["hidden"], moved["table"], 0.1))
+        expected[cell] = 3.0 * (ends[0] - ends[1]) / 2e-5
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_the_loss_of_hidden_leaves_padding_out_and_stands_extremes():
+    targets = TARGETS.copy()
+    targets[1, 1:] = 6
+    loss = LabelSmoothedCrossEntropy(0.1, pad_id=6)
+    hidden, table = ops.convert_to_tensor(HIDDEN * 1000), ops.convert_to_tensor(TABLE)
+    found = float(to_numpy(loss.of_hidden(targets, hidden, table)))
+    expected = float(to_numpy(loss(targets, 1000 * HIDDEN @ TABLE.T)))
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert np.isfinite(found)
 
 
 def test_config_round_trip():

@@ -1,0 +1,237 @@
+"""The attention of the sentence that is looked at, head by head, to see and to save."""
+
+from __future__ import annotations
+
+import tkinter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tkinter import filedialog, ttk
+from tkinter import font as tkfont
+
+from desktop_app.background import Background
+from desktop_app.heat_map import HeatMap, heat_map, save_png, strength
+from desktop_app.inspection import Attention
+from desktop_app.live import LiveTranslation
+from desktop_app.messages import Messages
+from desktop_app.theme import Theme, blend
+from desktop_app.words import LitWord, Words
+
+
+class AttentionWindow(tkinter.Toplevel):
+    """A heat map that follows the word that is looked at.
+
+    Args:
+        parent: The window it belongs to.
+        theme: Colours and lengths.
+        say: The window's sentences.
+        live: What is shown.
+        words: Which word is looked at.
+        background: Where the model is asked and the file is written.
+        failed: Says that the model failed.
+    """
+
+    def __init__(
+        self,
+        parent: tkinter.Misc,
+        theme: Theme,
+        say: Messages,
+        live: LiveTranslation,
+        words: Words,
+        background: Background,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        super().__init__(parent)
+        theme.dress(self)
+        self._theme, self._say, self._live, self._words = theme, say, live, words
+        self._background, self._failed = background, failed
+        self._sentences = ("", "")
+        self._attention: Attention | None = None
+        self.picture: HeatMap | None = None  # what is drawn
+        self._font = tkfont.nametofont("TkDefaultFont", root=self)
+        self.title(say("attention.title"))
+        self._build()
+        words.on_lit.append(self._follow)
+        live.on_shown.append(self._follow)
+        self.bind("<Destroy>", self._stop_following, add=True)
+        self._follow()
+
+    def _build(self) -> None:
+        theme, say = self._theme, self._say
+        gap = theme.pixels(12)
+        frame = ttk.Frame(self, padding=gap)
+        frame.pack(fill="both", expand=True)
+        top = ttk.Frame(frame)
+        top.pack(fill="x", pady=(0, gap))
+        ttk.Label(top, text=say("attention.show")).pack(side="left")
+        self.heads = ttk.Combobox(top, state="readonly", width=14, values=[say("attention.average")])
+        self.heads.current(0)
+        self.heads.bind("<<ComboboxSelected>>", lambda _: self._draw())
+        self.heads.pack(side="left", padx=theme.pixels(6))
+        self.save_button = ttk.Button(top, text=say("attention.save"), command=self.save, state="disabled")
+        self.save_button.pack(side="right")
+        foot = ttk.Frame(frame)
+        foot.pack(side="bottom", fill="x", pady=(gap, 0))
+        self._cell = ttk.Label(foot, text=" ")
+        self._cell.pack(anchor="w")
+        explain = ttk.Label(foot, text=say("attention.explain"), style="Muted.TLabel", justify="left")
+        explain.bind("<Configure>", lambda event: explain.configure(wraplength=event.width))
+        explain.pack(fill="x")
+        body = ttk.Frame(frame)
+        body.pack(fill="both", expand=True)
+        body.rowconfigure(0, weight=1)
+        body.columnconfigure(0, weight=1)
+        self.canvas = tkinter.Canvas(
+            body, width=theme.pixels(560), height=theme.pixels(420), highlightthickness=0, takefocus=1,
+            background=theme.palette.pane,
+        )  # fmt: skip
+        self.canvas.grid(row=0, column=0, sticky="nsew")
+        down = ttk.Scrollbar(body, command=self.canvas.yview)
+        across = ttk.Scrollbar(body, orient="horizontal", command=self.canvas.xview)
+        down.grid(row=0, column=1, sticky="ns")
+        across.grid(row=1, column=0, sticky="ew")
+        self.canvas.configure(
+            yscrollcommand=partial(_set_or_hide, down), xscrollcommand=partial(_set_or_hide, across)
+        )
+        self.canvas.bind("<Configure>", lambda _: self._draw())
+        for key, move in (("Up", (0, -1)), ("Down", (0, 1)), ("Left", (-1, 0)), ("Right", (1, 0))):
+            self.canvas.bind(f"<{key}>", partial(self._scroll, *move))
+        self.heads.focus_set()
+
+    def _scroll(self, x: int, y: int, _event: tkinter.Event[tkinter.Misc]) -> None:
+        self.canvas.xview_scroll(x, "units")
+        self.canvas.yview_scroll(y, "units")
+
+    # ---- which sentence ------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Ask for the attention of the sentence that is looked at; without one the last stays."""
+        lit, shown, inspector = self._words.lit, self._live.shown, self._live.inspector
+        place = lit.place if isinstance(lit, LitWord) else None
+        if place is None and not any(self._sentences) and shown is not None and shown.places:
+            place = shown.places[0]
+        if place is None or shown is None or inspector is None:
+            if not any(self._sentences):
+                self._write_empty()
+            return
+        source, target = shown.sentences(place)
+        if (source, target) == self._sentences:
+            return
+        self._sentences = source, target
+        self._background.run(
+            "attention window",
+            lambda: inspector.attention(source, target),
+            self._show,
+            self._failed,
+        )
+
+    def _stop_following(self, event: tkinter.Event[tkinter.Misc]) -> None:
+        if event.widget is self:
+            self._words.on_lit.remove(self._follow)
+            self._live.on_shown.remove(self._follow)
+            self._background.drop("attention window")
+
+    def _show(self, attention: Attention) -> None:
+        self._attention = attention
+        say, head = self._say, self.heads.current()
+        names = [say("attention.head", number=number + 1) for number in range(len(attention.weights))]
+        self.heads.configure(values=[say("attention.average"), *names])
+        self.heads.current(min(head, len(names)))
+        self.save_button.configure(state="normal")
+        self._draw()
+
+    # ---- the picture ---------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        if self._attention is None:
+            return
+        choice = self.heads.current()
+        source, target = self._sentences
+        picture = self.picture = heat_map(
+            self._attention, source, target, None if choice == 0 else choice - 1,
+            title=self.heads.get(), end=self._say("attention.end"),
+        )  # fmt: skip
+        canvas, pixels, colours = self.canvas, self._theme.pixels, self._theme.palette
+        canvas.delete("all")
+        canvas.configure(background=colours.pane)
+        gap = pixels(8)
+        left = max(self._font.measure(label) for label in picture.rows) + 2 * gap
+        top = max(self._font.measure(label) for label in picture.columns) + 2 * gap
+        side = self._cell_side(left + gap, top + gap, len(picture.columns), len(picture.rows))
+        for column, label in enumerate(picture.columns):
+            canvas.create_text(
+                left + (column + 0.5) * side, top - gap, text=label, angle=90, anchor="w", fill=colours.text,
+                font=self._font,
+            )  # fmt: skip
+        for row, label in enumerate(picture.rows):
+            y = top + row * side
+            canvas.create_text(
+                left - gap, y + side / 2, text=label, anchor="e", fill=colours.text, font=self._font
+            )
+            for column, weight in enumerate(picture.weights[row]):
+                x = left + column * side
+                cell = canvas.create_rectangle(
+                    x, y, x + side, y + side, outline=colours.border,
+                    fill=blend(colours.pane, colours.accent, strength(weight)),
+                )  # fmt: skip
+                canvas.tag_bind(cell, "<Enter>", partial(self._tell_cell, row, column))
+        width, height = left + len(picture.columns) * side, top + len(picture.rows) * side
+        canvas.configure(scrollregion=(0, 0, width + gap, height + gap))
+
+    def _cell_side(self, left: int, top: int, columns: int, rows: int) -> int:
+        """Return the side of a cell: the table fills the canvas, and scrolls where cells would be tiny."""
+        width = max(self.canvas.winfo_width(), self.canvas.winfo_reqwidth())
+        height = max(self.canvas.winfo_height(), self.canvas.winfo_reqheight())
+        fitting = min((width - left) // columns, (height - top) // rows)
+        return min(max(fitting, self._theme.pixels(22)), self._theme.pixels(52))
+
+    def _tell_cell(self, row: int, column: int, _event: tkinter.Event[tkinter.Misc]) -> None:
+        """Say in words what a cell shows."""
+        if self.picture is not None:
+            self._cell.configure(
+                text=self._say(
+                    "attention.cell",
+                    target=self.picture.rows[row],
+                    source=self.picture.columns[column],
+                    share=self._say.percent(self.picture.weights[row][column]),
+                )
+            )
+
+    def _write_empty(self) -> None:
+        self.canvas.delete("all")
+        self.canvas.create_text(
+            self._theme.pixels(20), self._theme.pixels(20), anchor="nw", width=self._theme.pixels(500),
+            text=self._say("attention.empty"), fill=self._theme.palette.muted, font=self._font,
+        )  # fmt: skip
+
+    def save(self) -> None:
+        """Ask for a name and write the picture."""
+        picture = self.picture
+        if picture is None:
+            return
+        name = filedialog.asksaveasfilename(
+            parent=self, defaultextension=".png", initialfile="attention.png",
+            filetypes=[(self._say("files.type.png"), "*.png")],
+        )  # fmt: skip
+        if name:
+            path = Path(name)
+            self._background.run(
+                "", lambda: save_png(path, picture), lambda _: self._saved(path.name), self._save_failed
+            )
+
+    def _saved(self, name: str) -> None:
+        if self.winfo_exists():
+            self._cell.configure(text=self._say("attention.saved", name=name))
+
+    def _save_failed(self, error: Exception) -> None:
+        if self.winfo_exists():
+            self._cell.configure(text=self._say("error.save", name="PNG", reason=error))
+
+
+def _set_or_hide(scrollbar: ttk.Scrollbar, first: float | str, last: float | str) -> None:
+    """Move a scrollbar, and show it only where there is something to scroll to."""
+    scrollbar.set(first, last)
+    if float(first) <= 0.0 and float(last) >= 1.0:
+        scrollbar.grid_remove()
+    else:
+        scrollbar.grid()

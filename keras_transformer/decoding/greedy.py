@@ -1,0 +1,64 @@
+"""Greedy search: the likeliest token at each step.
+
+Letters: B sentences, V vocabulary; a sentence has one row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from keras_transformer.decoding.candidates import summarise
+from keras_transformer.decoding.slots import Slots
+from keras_transformer.decoding.steps import ChoosingStep, DecodeStep, Ended, Hypothesis, IntArray
+
+
+class GreedySearch(Slots):
+    """Takes the likeliest token of each sentence, the lowest id of equals.
+
+    Args:
+        step: The decoder. Without `scores`, one that can choose by itself (`ChoosingStep`) is let.
+        num_slots: Slots B, at least 1.
+        scores: Whether hypotheses carry log-probabilities.
+        options: As in `Slots`.
+    """
+
+    def __init__(self, step: DecodeStep, num_slots: int, *, scores: bool = False, **options: Any) -> None:
+        super().__init__(step, num_slots, 1, **options)
+        self._choosing = step if isinstance(step, ChoosingStep) and not scores else None
+        self._scores = scores
+
+    def advance(self) -> list[Ended]:
+        if self._choosing is not None:
+            chosen = self._choosing.likeliest(self._fed, self._fed_positions())
+        else:
+            chosen = self._choose(self._step(self._fed, self._fed_positions()))
+        self._tokens[self._row_index, self._positions] = chosen
+        self._fed[:] = chosen
+        ended = chosen == self._eos_id
+        done = ((ended | (self._positions + 1 >= self._limits)) & self._alive).nonzero()[0].tolist()
+        found = [self._ended(slot, finished=bool(ended[slot])) for slot in done]
+        for slot in self._looked_at().tolist():
+            keep = None if slot in done else self._loop_in(slot, slot)
+            if keep is not None:
+                done.append(slot)
+                found.append(self._ended(slot, keep=keep))
+        self._moved(np.array(done, np.int64))
+        return found
+
+    def _choose(self, logits: Any) -> IntArray:
+        logits = self._checked(logits)
+        chosen: IntArray = logits.argmax(axis=1)  # the first of equals
+        best = logits[self._row_index, chosen]
+        self._check_finite(best)
+        if self._scores:
+            self._log_probs[self._row_index, self._positions] = best - summarise(logits).normalisers
+        return chosen
+
+    def _ended(self, slot: int, *, finished: bool = False, keep: int | None = None) -> Ended:
+        start = int(self._starts[slot])
+        end = int(self._positions[slot]) + 1 if keep is None else start + keep
+        log_probs = self._log_probs[slot, start:end].copy() if self._scores else None
+        tokens = self._tokens[slot, start : end - int(finished)].copy()
+        return Ended(int(self._sentences[slot]), (Hypothesis(tokens, log_probs, finished, keep is not None),))

@@ -1,0 +1,209 @@
+"""Sentences in the slots of one running batch: each at its own position, each with its own limit.
+
+A finished sentence leaves a free slot, which another sentence can take while the rest goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_transformer.decoding.steps import Ended, FindLoop, IntArray, ShrinkingStep
+
+_NONE = np.zeros(0, np.int64)
+
+
+class Slots:
+    """What greedy and beam search share: who is in which slot, and at which position.
+
+    Args:
+        step: The decoder; it has `num_slots` slots of `rows_per_slot` rows.
+        num_slots: Slots B, at least 1. All are free at first.
+        rows_per_slot: Rows of a sentence.
+        bos_id: The token fed at position 0.
+        eos_id: The token that ends an output.
+        pad_id: The token fed to the rows of free slots.
+        find_loop: See `steps.FindLoop`; `limits.LoopGuard` is one.
+    """
+
+    def __init__(
+        self,
+        step: Any,
+        num_slots: int,
+        rows_per_slot: int,
+        *,
+        bos_id: int,
+        eos_id: int,
+        pad_id: int,
+        find_loop: FindLoop | None = None,
+    ) -> None:
+        if num_slots < 1:
+            raise ValueError(f"`num_slots` must be at least 1, got {num_slots}. Leave out empty batches.")
+        self._step = step
+        self._width = rows_per_slot
+        self._bos_id, self._eos_id, self._pad_id = bos_id, eos_id, pad_id
+        self._find_loop = find_loop
+        self._sentences = np.full(num_slots, -1, np.int64)  # the caller's number, -1 = free
+        self._alive = np.zeros(num_slots, np.bool_)
+        self._positions = np.zeros(num_slots, np.int64)  # tokens fed before, a slot
+        self._starts = np.zeros(num_slots, np.int64)  # the first position whose token is the search's own
+        self._limits = np.ones(num_slots, np.int64)  # the position at which an output must have ended
+        self._num_alive = 0
+        self._shared: int | None = 0  # the position of all, until one is put in later than the others
+        self._num_steps: int | None = 0  # since all began together
+        self._fed = np.full(num_slots * rows_per_slot, pad_id, np.int64)  # (R,)
+        self._row_index = np.arange(num_slots * rows_per_slot)
+        self._tokens = np.full((num_slots * rows_per_slot, 32), pad_id, np.int64)  # (R, T)
+        self._log_probs = np.zeros((num_slots * rows_per_slot, 32), np.float32)  # (R, T)
+
+    @property
+    def num_slots(self) -> int:
+        """Slots B, free ones counted."""
+        return len(self._alive)
+
+    @property
+    def num_alive(self) -> int:
+        """Sentences that are not done."""
+        return self._num_alive
+
+    @property
+    def free(self) -> IntArray:
+        """The free slots, ascending."""
+        return np.flatnonzero(~self._alive)
+
+    def put(
+        self,
+        slots: Sequence[int] | IntArray,
+        sentences: Sequence[int] | IntArray,
+        max_lengths: Sequence[int] | IntArray,
+        *,
+        token_ids: Sequence[int] | IntArray | None = None,
+        position: int = 0,
+    ) -> None:
+        """Let sentences begin in free slots; the step already holds their sources.
+
+        Args:
+            slots: Free slots, one for each sentence.
+            sentences: The caller's numbers, given back when a sentence is done.
+            max_lengths: Most tokens of each output, EOS counted and BOS not, each at least 1.
+            token_ids: The token to feed to each first; None feeds BOS.
+            position: Where that token stands: the tokens before it were fed by the caller.
+
+        Raises:
+            ValueError: a limit is below 1, or there is not one for each sentence.
+        """
+        slots, limits = np.asarray(slots, np.int64), np.asarray(max_lengths)
+        if limits.shape != slots.shape:
+            raise ValueError(
+                f"`max_lengths` must have one entry a row, shape {slots.shape}, got shape {limits.shape}. "
+                "Give each row its own limit."
+            )
+        if len(limits) and limits.min() < 1:
+            raise ValueError(
+                f"`max_lengths` must be at least 1 in every row, got {int(limits.min())}. EOS counts as a token."
+            )
+        if not self._num_alive:
+            self._shared, self._num_steps = position, 0
+        elif self._num_steps != 0 or self._shared != position:
+            self._shared = self._num_steps = None
+        self._num_alive += len(slots)
+        self._sentences[slots], self._limits[slots] = sentences, limits + position
+        self._positions[slots], self._starts[slots], self._alive[slots] = position, position, True
+        rows = (slots[:, None] * self._width + np.arange(self._width)).reshape(-1)
+        self._fed[rows] = self._bos_id if token_ids is None else np.repeat(np.asarray(token_ids), self._width)
+        self._grow(int(self._limits.max()))
+        self._begin(slots)
+
+    def advance(self) -> list[Ended]:
+        """Run one step; return the sentences that are done with it. Their slots are free.
+
+        Raises:
+            ValueError: the step returns anything but (R, V).
+            FloatingPointError: the best logit of a live row is not a finite number.
+        """
+        raise NotImplementedError
+
+    def shrink(self) -> None:
+        """Give the free slots up, where the step can; the slots that stay are numbered anew."""
+        stay = np.flatnonzero(self._alive)
+        if not isinstance(self._step, ShrinkingStep) or len(stay) in (0, self.num_slots):
+            return
+        self._step.keep(stay)
+        rows = (stay[:, None] * self._width + np.arange(self._width)).reshape(-1)
+        self._keep(stay, rows)
+
+    def _begin(self, slots: IntArray) -> None:
+        """Sentences have been put into `slots`."""
+
+    def _keep(self, slots: IntArray, rows: IntArray) -> None:
+        self._sentences, self._alive = self._sentences[slots], self._alive[slots]
+        self._positions, self._limits = self._positions[slots], self._limits[slots]
+        self._starts = self._starts[slots]
+        self._fed, self._row_index = self._fed[rows], np.arange(len(rows))
+        self._tokens, self._log_probs = self._tokens[rows], self._log_probs[rows]
+
+    def _fed_positions(self) -> int | IntArray:
+        """What to call the step with beside `_fed`."""
+        if self._shared is not None:
+            return self._shared
+        return self._positions if self._width == 1 else np.repeat(self._positions, self._width)
+
+    def _moved(self, done: IntArray) -> None:
+        """All have moved on by one token; the slots `done` are free."""
+        if self._shared is not None:
+            self._shared += 1
+        if self._num_steps is not None:
+            self._num_steps += 1
+        self._positions += 1
+        if len(done):
+            self._alive[done] = False
+            self._num_alive -= len(done)
+        if self._num_alive < len(self._alive):
+            free = ~self._alive
+            # A free slot is fed padding at the first position, where it attends to nothing but itself.
+            self._positions[free] = 0
+            self._fed[free if self._width == 1 else np.repeat(free, self._width)] = self._pad_id
+
+    def _looked_at(self) -> IntArray:
+        """The slots whose output is due for a look for loops: every fourth token is soon enough."""
+        if self._find_loop is None or (self._num_steps is not None and self._num_steps % 4 != 3):
+            return _NONE
+        due: IntArray = (self._alive & ((self._positions - self._starts) % 4 == 3)).nonzero()[0]
+        return due
+
+    def _loop_in(self, slot: int, row: int) -> int | None:
+        """How many of the tokens of `row`, the newest written, to keep if they run into a loop."""
+        if self._find_loop is None:
+            return None
+        tokens = self._tokens[row, self._starts[slot] : self._positions[slot] + 1]
+        return self._find_loop(int(self._sentences[slot]), tokens)
+
+    def _checked(self, logits: Any) -> Any:
+        logits = np.asarray(logits)
+        if logits.ndim != 2 or logits.shape[0] != len(self._fed):
+            raise ValueError(
+                f"`step` must return logits of shape ({len(self._fed)}, V), got shape {logits.shape}. "
+                "Return one row of logits for each token fed."
+            )
+        return logits
+
+    def _check_finite(self, best: Any) -> None:
+        """`best` (R,) is the largest logit of each row."""
+        if np.isfinite(best).all():
+            return
+        wrong = ~np.isfinite(best).reshape(self.num_slots, self._width).all(axis=1) & self._alive
+        if wrong.any():
+            position = int(self._positions[np.flatnonzero(wrong)[0]])
+            raise FloatingPointError(
+                f"`step` must return finite logits, got a best logit that is not finite at position {position}. "
+                "Check the weights."
+            )
+
+    def _grow(self, length: int) -> None:
+        """Make room for outputs of `length` tokens."""
+        missing = length - self._tokens.shape[1]
+        if missing > 0:
+            self._tokens = np.pad(self._tokens, ((0, 0), (0, missing)), constant_values=self._pad_id)
+            self._log_probs = np.pad(self._log_probs, ((0, 0), (0, missing)))

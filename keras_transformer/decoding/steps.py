@@ -1,0 +1,87 @@
+"""What a search asks of a decoder, and what it gives back. NumPy only.
+
+Letters: B sentences of a batch (its slots), R = B·beam_size rows, T target tokens, V vocabulary. The rows
+of slot b are b·beam_size and those that follow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray: TypeAlias = NDArray[np.integer[Any]]
+FloatArray: TypeAlias = NDArray[np.floating[Any]]
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+FindLoop: TypeAlias = Callable[[int, IntArray], int | None]
+"""Given a sentence's number and its tokens so far: how many to keep if they run into a loop, else None."""
+
+
+class DecodeStep(Protocol):
+    """One step of a decoder. Its state (the caches) belongs to the step object, one object for each batch."""
+
+    def __call__(self, token_ids: IntArray, positions: Any) -> FloatArray:
+        """Feed token_ids (R,) and return the logits (R, V) of the token that follows.
+
+        `positions` (from 0) is an int where all rows stand at one position, and an int array (R,) once rows
+        have been replaced in the middle of a search.
+        """
+        ...
+
+
+@runtime_checkable
+class ShrinkingStep(Protocol):
+    """A step that can drop finished sentences, so that the rest costs less."""
+
+    def keep(self, sentences: IntArray) -> None:
+        """Keep only `sentences` (ascending slots of the current batch), in this order."""
+        ...
+
+
+@runtime_checkable
+class ChoosingStep(Protocol):
+    """A step that can choose by itself, without handing out logits."""
+
+    def likeliest(self, token_ids: IntArray, positions: Any) -> IntArray:
+        """As a call, but return the likeliest tokens (R,), the lowest id of equals."""
+        ...
+
+
+class BeamStep(DecodeStep, Protocol):
+    """A step whose rows can take over each other's state."""
+
+    def copy_rows(self, sources: IntArray, destinations: IntArray) -> None:
+        """Give each of the rows `destinations` the state of the row beside it in `sources`.
+
+        No row is in both.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One output for a sentence.
+
+    Attributes:
+        tokens: int64 (T,); BOS, EOS and padding excluded.
+        log_probs: float32, the log-probability of each token; where the output ended by itself, that of EOS
+            is the last one. None where nobody asked.
+        finished: Whether it ended with EOS, and not at its limit.
+        cut: Whether an endless repetition was cut.
+    """
+
+    tokens: IntArray
+    log_probs: FloatArray | None
+    finished: bool
+    cut: bool
+
+
+class Ended(NamedTuple):
+    """A sentence that is done: the number its caller gave it, and its hypotheses, the best first."""
+
+    row: int
+    hypotheses: tuple[Hypothesis, ...]

@@ -1,0 +1,61 @@
+"""Word documents: the text of paragraphs is translated, in the body, notes, comments, headers and footers.
+
+A docx is a zip of XML. Its XML is read as a list of tags and text, not parsed into a tree and written again:
+whatever is not a translated paragraph keeps its bytes (`word_xml`).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from xml.parsers import expat
+
+from keras_transformer.documents.parts import Segment, written
+from keras_transformer.documents.word_xml import read_xml
+from keras_transformer.errors import UserError
+
+_TRANSLATED = re.compile(r"word/(?:document|footnotes|endnotes|comments|header\d*|footer\d*)\.xml")
+_LARGEST = 256 * 2**20  # bytes of XML in one file of the zip: more is a bomb
+
+
+def read(data: bytes, name: str) -> tuple[dict[str, list[str | Segment]], zipfile.ZipFile]:
+    """The parts of each XML file that holds text, and the zip.
+
+    Raises:
+        UserError: it is not a docx.
+    """
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        infos = [info for info in archive.infolist() if _TRANSLATED.fullmatch(info.filename)]
+        if not any(info.filename == "word/document.xml" for info in infos):
+            raise zipfile.BadZipFile("there is no word/document.xml in it")
+        files = {}
+        for info in infos:
+            if info.file_size > _LARGEST:
+                raise zipfile.BadZipFile(f"{info.filename} is larger than {_LARGEST // 2**20} MiB")
+            files[info.filename] = read_xml(archive.read(info))
+    except (
+        zipfile.BadZipFile,
+        expat.ExpatError,
+        UnicodeDecodeError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise UserError(
+            f"{name} must be a Word document (docx): {error}. Save it again from a word processor."
+        ) from None
+    return files, archive
+
+
+def write(files: dict[str, list[str | Segment]], archive: zipfile.ZipFile) -> bytes:
+    """The zip again, with the translations there are; all other files, and all that is said of them, unchanged."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as new:
+        new.comment = archive.comment
+        for info in archive.infolist():
+            content = archive.read(info)
+            if info.filename in files:
+                content = written(files[info.filename]).encode("utf-8")
+            new.writestr(info, content)
+    return target.getvalue()

@@ -1,0 +1,77 @@
+"""Subtitles, SubRip (srt) and WebVTT (vtt): numbers, names, timings and notes are copied, cues translated.
+
+A sentence over the lines of a cue is translated as one and broken into as many lines again. A sentence over
+several cues is translated cue by cue.
+"""
+
+from __future__ import annotations
+
+import re
+
+from keras_transformer.documents.parts import Segment
+from keras_transformer.text.segmentation import is_copied
+
+_TIMING = re.compile(r"[ \t]*(?:\d+:)?\d+:\d+[.,]\d+[ \t]*-->")
+_LINE_END = re.compile(r"(\r\n|\r|\n)")
+_SPEAKER = re.compile(r"(?:<v[^<>]*>|\{\\[^{}]*\}|\s)*")  # <v Roger>, {\an8}
+_TURN = re.compile(r"\s*(?:<[^<>]*>)*[-–—♪]")  # of a dialogue
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’»)]*(?:</[^<>]*>)*\s*\Z")
+_BREAK = re.compile(r" (?![^<>]*>)(?![^{}]*\})")
+
+
+def read(text: str) -> list[str | Segment]:
+    """Cut subtitles into cues' text and all else."""
+    pieces = _LINE_END.split(text)
+    lines = list(zip(pieces[::2], [*pieces[1::2], ""], strict=True))
+    parts: list[str | Segment] = []
+    cue: list[tuple[str, str]] = []
+    in_cue = False
+    for line, end in lines:
+        if in_cue and line.strip() and not _TIMING.match(line):
+            cue.append((line, end))
+            continue
+        parts += _cue(cue)
+        cue = []
+        in_cue = _TIMING.match(line) is not None
+        parts.append(line + end)
+    return parts + _cue(cue)
+
+
+def _cue(lines: list[tuple[str, str]]) -> list[str | Segment]:
+    """The lines of a cue as segments: those of one sentence together."""
+    parts: list[str | Segment] = []
+    together: list[tuple[str, str]] = []
+    for line, end in lines:
+        if together and (_TURN.match(line) or _SENTENCE_END.search(together[-1][0])):
+            parts += _sentence(together)
+            together = []
+        together.append((line, end))
+    return parts + (_sentence(together) if together else [])
+
+
+def _sentence(lines: list[tuple[str, str]]) -> list[str | Segment]:
+    first = lines[0][0]
+    speaker = _SPEAKER.match(first)
+    start = speaker.end() if speaker else 0
+    texts = [first[start:], *(line for line, _ in lines[1:])]
+    text = " ".join(line.strip() for line in texts)
+    raw = "".join(line + end for line, end in lines)
+    if is_copied(text):
+        return [raw]
+    ends = [end for _, end in lines]
+    original = raw[start : len(raw) - len(ends[-1])]
+    return [raw[:start], Segment(text, [original], lambda found: _broken(found, ends[:-1])), ends[-1]]
+
+
+def _broken(text: str, ends: list[str]) -> str:
+    """A text over as many lines as there were, of like length, broken at spaces outside tags."""
+    rest, lines = " ".join(text.split()), []
+    for index, end in enumerate(ends):
+        spaces = [match.start() for match in _BREAK.finditer(rest)]
+        if not spaces:
+            break
+        wanted = len(rest) / (len(ends) + 1 - index)
+        place = min(spaces, key=lambda space: abs(space - wanted))
+        lines.append(rest[:place] + end)
+        rest = rest[place + 1 :]
+    return "".join([*lines, rest])

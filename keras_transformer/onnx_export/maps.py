@@ -1,0 +1,54 @@
+"""How the maps with large weights are computed is the business of a `Maps` object.
+
+`FloatMaps` in float_maps.py, `Int8Maps` in quantization.py.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_transformer.onnx_export.builder import GraphBuilder
+
+# Names of the linear maps that are not one weight of the checkpoint.
+PROJECTION = "projection"
+CROSS_KEY_VALUE = "cross_attention/key_value"
+
+
+class Norm(NamedTuple):
+    """Scale and shift of a layer normalisation, (D) each."""
+
+    gamma: NDArray[np.float32]
+    beta: NDArray[np.float32]
+
+
+class Maps(Protocol):
+    """How the maps with large weights are computed: in floats, or in integers."""
+
+    dtype: np.dtype[Any]  # of activations, keys and values
+
+    def linear(
+        self,
+        graph: GraphBuilder,
+        x: str,
+        name: str,
+        kernel: NDArray[np.float32],
+        bias: NDArray[np.float32] | None,
+    ) -> str:
+        """x (…, in) · kernel (in, out) + bias."""
+        ...
+
+    def activate(self, graph: GraphBuilder, x: str, activation: str) -> str:
+        """The feed-forward's activation, before its outer linear map."""
+        ...
+
+    def embed(self, graph: GraphBuilder, ids: str, table: NDArray[np.float32], *, shared: bool) -> str:
+        """Rows of √D · table (V, D) for ids (B, T); `shared` where the projection reads the same table."""
+        ...
+
+    def project(self, graph: GraphBuilder, x: str, table: NDArray[np.float32], norm: Norm) -> None:
+        """Write the graph's last outputs, `names.LOGITS` among them: x (R, T, D) · tableᵀ, float32 (R, T, V).
+
+        `norm` is the layer normalisation that x comes from.
+        """
+        ...

@@ -1,0 +1,407 @@
+"""One batch on its way: its encoded sources, its caches, and the step that the search calls.
+
+Buffers are bound once; a step writes four small arrays and runs.
+
+Letters: B batch (sentences), R = B·beam_size rows (row r belongs to sentence r // beam_size), S source,
+T target, L cache length, H heads, K head width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from keras_transformer.decoding.cancellation import Cancellation
+from keras_transformer.runtime import bundle as names
+from keras_transformer.runtime.encoding import encode
+from keras_transformer.runtime.memory import KeyValueMemory
+
+if TYPE_CHECKING:
+    from keras_transformer.runtime.sessions import Engine
+
+IntArray: TypeAlias = NDArray[np.integer[Any]]
+FloatArray: TypeAlias = NDArray[np.floating[Any]]
+
+
+_SCREENED = (names.SCREENED_LOGITS, names.HIDDEN, names.ROUNDED_HIDDEN)
+_TRUE, _FALSE = np.array(True), np.array(False)
+_YES, _NO = (ort.OrtValue.ortvalue_from_numpy(array) for array in (_TRUE, _FALSE))
+
+
+class _Step(NamedTuple):
+    """A step bound to its buffers."""
+
+    binding: ort.IOBinding
+    results: list[NDArray[Any]]
+
+
+class DecodeState:
+    """The decoder over one batch. Not for several threads at once; one state for each batch.
+
+    Made by `Engine.start`.
+
+    Args:
+        engine: What runs.
+        source_ids: (B, S), right padded.
+        source_lengths: (B), each at least 1.
+        max_length: Target positions L to make room for.
+        beam_size: Rows of each sentence.
+        cancellation: Ends a running call of this state, which then raises `Cancelled`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        source_ids: NDArray[np.int64],
+        source_lengths: NDArray[np.int32],
+        max_length: int,
+        beam_size: int = 1,
+        cancellation: Cancellation | None = None,
+    ) -> None:
+        self._engine = engine
+        self._max_length = max_length
+        self._beam_size = beam_size
+        self._cancellation = cancellation
+        manifest = engine.manifest
+        self._vocabulary_size = manifest.vocabulary_size
+        self._cross = self._encode(source_ids, source_lengths)
+        self._mask = (np.arange(self._cross.num_positions) < source_lengths[:, None]).astype(
+            np.int32
+        )  # (B, S)
+        num_rows = len(source_ids) * beam_size
+        expected = int(1.25 * source_ids.shape[1]) + 8  # most targets are no longer; the others grow
+        shape = (num_rows, manifest.num_heads, min(max_length, expected), manifest.cache_head_dim)
+        self._past = KeyValueMemory(
+            (2 * manifest.num_decoder_layers, *shape), engine.cache_dtype, engine.device, engine.pool
+        )
+        self._arrays: dict[str, NDArray[Any]] = {}  # outputs of a step, for as many rows as there ever were
+        self._last = np.full(num_rows, -1, np.int32)  # position of each row's newest token
+        self._bind()
+
+    @property
+    def batch_size(self) -> int:
+        """Sentences B still in the batch."""
+        return len(self._mask)
+
+    @property
+    def beam_size(self) -> int:
+        """Rows of each sentence."""
+        return self._beam_size
+
+    def __call__(self, token_ids: IntArray, positions: int | IntArray) -> NDArray[np.float32]:
+        """Feed one token a row.
+
+        Args:
+            token_ids: (R,).
+            positions: Of these tokens: the number of tokens that a row was fed before; one for all rows or
+                one a row, (R,).
+
+        Returns:
+            float32 (R, V), the logits of the token that follows; overwritten by the next call.
+
+        Raises:
+            ValueError: another number of tokens than rows, or no room left at a position.
+            Cancelled: the state's cancellation was cancelled.
+        """
+        (logits,) = self._step(token_ids, positions, (names.LOGITS,))
+        return logits
+
+    def likeliest(self, token_ids: IntArray, positions: int | IntArray) -> NDArray[np.int64]:
+        """Feed one token a row, as a call does; return the likeliest next token of each row.
+
+        Returns:
+            int64 (R,), the lowest id of equals.
+
+        Raises:
+            ValueError: another number of tokens than rows, or no room left at a position.
+            FloatingPointError: the best logit of a row is not a finite number.
+            Cancelled: the state's cancellation was cancelled.
+        """
+        screen = self._engine.screen
+        if screen is not None:
+            screened = screen.likeliest(*self._step(token_ids, positions, _SCREENED))
+            if screened is not None:
+                return screened
+        logits = self(token_ids, positions)  # the same step again, if it was screened, writes the same caches
+        found: NDArray[np.int64] = logits.argmax(axis=1)
+        if not np.isfinite(logits[np.arange(len(found)), found]).all():
+            raise FloatingPointError("The best logit must be a finite number, it is not. Check the weights.")
+        return found
+
+    def feed(self, token_ids: IntArray, position: int = 0) -> NDArray[np.float32]:
+        """Feed token_ids (R, T) at `position` and after it: a forced prefix, or a whole target to score.
+
+        Returns:
+            float32 (R, T, V), a new array.
+
+        Raises:
+            ValueError: another number of rows, no tokens, or no room left.
+            Cancelled: the state's cancellation was cancelled.
+        """
+        self._check_feed(token_ids, position)
+        rows, length = token_ids.shape
+        if rows > 1 and length > 1 and position > 0:
+            # GroupQueryAttention goes on from a filled cache only where R or T is 1 (onnxruntime 1.32).
+            steps = [self(token_ids[:, t], position + t).copy() for t in range(length)]
+            return np.stack(steps, axis=1)
+        logits = np.empty((rows, length, self._vocabulary_size), np.float32)
+        self._feed(token_ids, position, {names.LOGITS: logits})
+        return logits
+
+    def attention(self, token_ids: IntArray) -> NDArray[np.float32]:
+        """Feed whole targets (B, T) from position 0; return where each token looked in its source.
+
+        Returns:
+            float32 (B, H, T, S), the cross-attention weights of the manifest's alignment layer: they add up
+            to 1 over the source, and padding has none.
+
+        Raises:
+            ValueError: the state has beams, another number of rows, no tokens, or no room left.
+            Cancelled: the state's cancellation was cancelled.
+        """
+        if self._beam_size != 1:
+            raise ValueError(
+                f"`attention` must be asked of a state without beams, got {self._beam_size}. Start another."
+            )
+        self._check_feed(token_ids, 0)
+        manifest = self._engine.manifest
+        batch, length = token_ids.shape
+        heads, width = manifest.num_heads, manifest.cache_head_dim
+        query = np.empty((batch, length, heads * width), self._engine.cache_dtype)
+        self._feed(token_ids, 0, {names.ALIGNMENT_QUERY: query})
+        query = query.reshape(batch, length, heads, width).astype(np.float32)
+        mask = self._mask[:, : self._mask.sum(axis=1).max()]  # (B, S), S no more rounded up
+        key = self._cross.numpy(2 * manifest.alignment_layer)[:, :, : mask.shape[1]].astype(np.float32)
+        scores = np.einsum("bthk,bhsk->bhts", query, key) / np.sqrt(manifest.model_dim / heads)
+        scores = np.where(mask[:, None, None, :] == 1, scores, -np.inf)
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        return np.asarray(weights / weights.sum(axis=-1, keepdims=True), np.float32)
+
+    def copy_rows(self, sources: IntArray, destinations: IntArray) -> None:
+        """Make each row of `destinations` a copy of its row in `sources`, as it was before the call.
+
+        Args:
+            sources, destinations: Row numbers (N,); a destination stands there once, and belongs to the
+                same sentence as its source.
+        """
+        sources, destinations = np.asarray(sources), np.asarray(destinations)
+        self._past.copy_rows(sources, destinations, self._last[sources] + 1)
+        self._last[destinations] = self._last[sources]
+
+    def keep(self, sentences: IntArray) -> None:
+        """Keep only these sentences (numbers in the current batch), in this order: the rest costs less."""
+        sentences = np.asarray(sentences)
+        rows = self._rows(sentences)
+        self._past.keep(rows, self._last[rows] + 1)
+        self._cross.keep(sentences, np.full(len(sentences), self._mask.shape[1]))
+        self._mask = self._mask[sentences]
+        self._last = self._last[rows]
+        self._bind()
+
+    def replace(self, sentences: IntArray, source_ids: Sequence[IntArray]) -> None:
+        """Put new sources into the places of `sentences`; their rows start again at position 0.
+
+        Args:
+            sentences: Numbers in the current batch, each once.
+            source_ids: One array a sentence, as in `Engine.start`.
+
+        Raises:
+            ValueError: another number of sources than sentences, or a source breaks a rule of `Engine.start`.
+            Cancelled: the state's cancellation was cancelled.
+        """
+        sentences = np.asarray(sentences)
+        if len(sentences) != len(source_ids):
+            raise ValueError(
+                f"`source_ids` must hold one source a sentence ({len(sentences)}), got {len(source_ids)}. "
+                "Name as many of both."
+            )
+        ids, lengths = self._engine.padded(source_ids)
+        new = self._encode(ids, lengths)
+        grows = new.num_positions > self._cross.num_positions
+        if grows:
+            self._cross = self._cross.grown(new.num_positions)
+            self._mask = np.pad(self._mask, ((0, 0), (0, new.num_positions - self._mask.shape[1])))
+        self._cross.put(sentences, new)
+        self._mask[sentences] = np.arange(self._mask.shape[1]) < lengths[:, None]
+        self._last[self._rows(sentences)] = -1
+        if grows or self._engine.device != "cpu":
+            self._bind()
+
+    def _rows(self, sentences: IntArray) -> IntArray:
+        return (sentences[:, None] * self._beam_size + np.arange(self._beam_size)).ravel()
+
+    def _encode(self, source_ids: NDArray[np.int64], source_lengths: NDArray[np.int32]) -> KeyValueMemory:
+        engine = self._engine
+        return encode(
+            engine.encoder,
+            engine.manifest,
+            engine.cache_dtype,
+            engine.device,
+            engine.pool,
+            source_ids,
+            source_lengths,
+            self._run,
+        )
+
+    def _step(
+        self, token_ids: IntArray, positions: int | IntArray, outputs: tuple[str, ...]
+    ) -> list[NDArray[Any]]:
+        """Feed one token a row; these outputs, without their axis T."""
+        lowest, highest = (
+            (positions, positions)
+            if isinstance(positions, int)
+            else (int(positions.min()), int(positions.max()))
+        )
+        if token_ids.shape != self._last.shape or lowest < 0 or highest >= self._max_length:
+            raise ValueError(
+                f"`token_ids` must have shape ({len(self._last)},) at positions from 0 to "
+                f"{self._max_length - 1}, got shape {token_ids.shape} at {lowest} to {highest}. "
+                "Feed one token a row, and stop at `max_length`."
+            )
+        if highest >= self._past.num_positions:
+            self._grow(highest + 1)
+        self._tokens[:, 0] = token_ids
+        self._positions[:, 0] = positions
+        self._last[:] = positions
+        self._total[0] = highest + 1
+        step = self._steps.get(outputs)
+        if step is None:
+            step = self._steps[outputs] = self._bind_step(outputs)
+        if self._engine.device != "cpu":
+            self._bind_inputs(step.binding, self._tokens, self._positions, self._last, self._total)
+        self._run(self._engine.decoder, step.binding)
+        return step.results
+
+    def _grow(self, needed: int) -> None:
+        """Make the caches longer: at least `needed` positions, and half as many again as they had."""
+        room = max(needed, self._past.num_positions * 3 // 2)
+        self._past = self._past.grown(min(room, self._max_length))
+        self._bind()
+
+    def _check_feed(self, token_ids: IntArray, position: int) -> None:
+        rows, length = token_ids.shape
+        if rows != len(self._last) or length < 1 or not 0 <= position <= self._max_length - length:
+            raise ValueError(
+                f"`token_ids` must have {len(self._last)} rows that end at or below position "
+                f"{self._max_length}, got shape {token_ids.shape} at {position}. Feed fewer tokens."
+            )
+
+    def _feed(self, token_ids: IntArray, position: int, outputs: dict[str, FloatArray]) -> None:
+        rows, length = token_ids.shape
+        if position + length > self._past.num_positions:
+            self._grow(position + length)
+        tokens = np.ascontiguousarray(token_ids, np.int64)
+        positions = np.tile(np.arange(position, position + length, dtype=np.int64), (rows, 1))
+        self._last[:] = position + length - 1
+        total = np.array([position + length], np.int32)
+        shapes = self._shapes(length)
+        binding = self._new_binding(tokens, positions, self._last, total, shapes, outputs)
+        self._run(self._engine.decoder, binding)
+
+    def _run(self, session: ort.InferenceSession, binding: ort.IOBinding) -> None:
+        cancellation = self._cancellation
+        if cancellation is None:
+            session.run_with_iobinding(binding)
+            return
+        options = ort.RunOptions()  # one a run: a terminated one would end every run to come
+        # Said to be absent, the entry is looked for in a Python `except`, which costs 25 µs a run.
+        options.add_run_config_entry("gpu_graph_id", "-1")
+
+        def terminate() -> None:
+            options.terminate = True
+
+        with cancellation.on_cancel(terminate):
+            try:
+                session.run_with_iobinding(binding, options)
+            except Exception:
+                cancellation.check()
+                raise
+        cancellation.check()
+
+    def _bind(self) -> None:
+        """The inputs of one step. On the CPU a step is four writes and a run."""
+        rows = len(self._last)
+        self._tokens = np.zeros((rows, 1), np.int64)
+        self._positions = np.zeros((rows, 1), np.int64)
+        self._total = np.ones(1, np.int32)
+        self._step_shapes = self._shapes(1)
+        self._steps: dict[tuple[str, ...], _Step] = {}
+
+    def _bind_step(self, outputs: tuple[str, ...]) -> _Step:
+        """The buffers of one step, bound once."""
+        rows, manifest = len(self._last), self._engine.manifest
+        arrays = {}
+        for name in outputs:
+            if name not in self._arrays or len(self._arrays[name]) < rows:
+                of_hidden = name in (names.HIDDEN, names.ROUNDED_HIDDEN)
+                width = manifest.model_dim if of_hidden else manifest.vocabulary_size
+                dtype = np.uint8 if name == names.ROUNDED_HIDDEN else np.float32
+                self._arrays[name] = np.empty((rows, 1, width), dtype)
+            arrays[name] = self._arrays[name][:rows]
+        binding = self._new_binding(
+            self._tokens, self._positions, self._last, self._total, self._step_shapes, arrays
+        )
+        return _Step(binding, [array[:, 0] for array in arrays.values()])
+
+    def _shapes(self, length: int) -> NDArray[np.int64]:
+        """The cross-attention's query shape, and that of its rows: (2, 3)."""
+        manifest = self._engine.manifest
+        width = manifest.num_heads * manifest.cache_head_dim
+        return np.array(
+            [[self.batch_size, self._beam_size * length, width], [len(self._last), length, width]], np.int64
+        )
+
+    def _new_binding(
+        self,
+        tokens: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        last: NDArray[np.int32],
+        total: NDArray[np.int32],
+        shapes: NDArray[np.int64],
+        outputs: dict[str, NDArray[Any]],
+    ) -> ort.IOBinding:
+        """Bound to the memory of these arrays: the caller keeps them alive."""
+        layers = self._engine.manifest.num_decoder_layers
+        binding = self._engine.decoder.io_binding()
+        self._bind_inputs(binding, tokens, positions, last, total)
+        for name, array in (
+            (names.SOURCE_PADDING_MASK, self._mask),
+            (names.CROSS_SHAPE, shapes[0]),
+            (names.ROW_SHAPE, shapes[1]),
+        ):
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+        if self._engine.may_leave_logits_out:
+            whole = _NO if names.SCREENED_LOGITS in outputs else _YES
+            binding.bind_ortvalue_input(names.WHOLE_LOGITS, whole)
+        for part, name in enumerate(names.cross_names(layers)):
+            self._cross.bind_part(binding.bind_input, name, part)
+        for part, name in enumerate(names.past_names(layers)):
+            self._past.bind_part(binding.bind_input, name, part)
+        for part, name in enumerate(names.present_names(layers)):
+            self._past.bind_part(
+                binding.bind_output, name, part
+            )  # in place: one buffer goes in and comes out
+        for name, output in outputs.items():
+            binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(output))
+        return binding
+
+    def _bind_inputs(
+        self,
+        binding: ort.IOBinding,
+        tokens: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        last: NDArray[np.int32],
+        total: NDArray[np.int32],
+    ) -> None:
+        """What a step changes. Off the CPU binding copies, so that it is bound again at every step."""
+        for name, array in (
+            (names.TOKEN_IDS, tokens),
+            (names.POSITION_IDS, positions),
+            (names.LAST_POSITIONS, last),
+            (names.TOTAL_LENGTH, total),
+        ):
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))

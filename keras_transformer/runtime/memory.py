@@ -1,0 +1,148 @@
+"""Keys and values of all decoder layers in one block of memory where the session runs.
+
+A row is moved for all layers at once, and a part (the keys or the values of one layer) is handed to ONNX
+Runtime by its address.
+
+Letters: R rows, H heads, X positions (of the source or of the cache), K head width.
+"""
+
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.integer[Any]]
+
+LARGEST_POOL = 256 * 2**20  # bytes that wait for the next batch
+
+
+class MemoryPool:
+    """Blocks of memory that batches leave behind for those that follow. Threads may share it.
+
+    Memory that is new to the process is filled with zeros by the system as it is touched, which costs a short
+    batch more than a step of the model (measured).
+    """
+
+    def __init__(self) -> None:
+        self._free: list[NDArray[np.uint8]] = []
+        self._lock = threading.Lock()
+
+    def take(self, num_bytes: int) -> NDArray[np.uint8]:
+        """A block of at least `num_bytes` and less than twice as many, with anything in it that is finite."""
+        with self._lock:
+            fitting = [block for block in self._free if num_bytes <= len(block) <= 2 * num_bytes]
+            if fitting:
+                block = min(fitting, key=len)
+                self._free = [other for other in self._free if other is not block]
+                return block
+        return np.zeros(num_bytes, np.uint8)
+
+    def give_back(self, block: NDArray[np.uint8]) -> None:
+        """Nobody reads or writes `block` any more."""
+        with self._lock:
+            self._free.append(block)
+            while sum(map(len, self._free)) > LARGEST_POOL:
+                self._free.pop(0)
+
+
+class KeyValueMemory:
+    """(parts, R, H, X, K), of which the first `num_rows` rows are in use.
+
+    Args:
+        shape: The five sizes.
+        dtype: float32 or float16.
+        device: "cpu" or "cuda".
+        pool: Where memory comes from and goes to on the CPU.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int, int, int], dtype: Any, device: str, pool: MemoryPool
+    ) -> None:
+        self._shape = shape
+        self._dtype = np.dtype(dtype)
+        self._device = device
+        self._pool = pool
+        self._array: NDArray[Any] | None = None
+        self.num_rows = shape[1]
+        if device == "cpu":
+            num_bytes = int(np.prod(shape)) * self._dtype.itemsize
+            block = pool.take(num_bytes)
+            self._array = block[:num_bytes].view(self._dtype).reshape(shape)
+            self._address = int(self._array.ctypes.data)
+            weakref.finalize(self, pool.give_back, block).atexit = False
+        else:
+            self._value = ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, self._dtype), device, 0)
+            self._address = self._value.data_ptr()
+
+    @property
+    def num_positions(self) -> int:
+        """X."""
+        return self._shape[3]
+
+    def bind_part(self, bind: Any, name: str, part: int) -> None:
+        """Give `bind` (an IOBinding's `bind_input` or `bind_output`) the rows in use of one part."""
+        _, rows, heads, positions, width = self._shape
+        offset = part * rows * heads * positions * width * self._dtype.itemsize
+        shape = [self.num_rows, heads, positions, width]
+        bind(name, self._device, 0, self._dtype.type, shape, self._address + offset)
+
+    def bind_whole(self, binding: ort.IOBinding, name: str) -> None:
+        """Let `binding` write its output `name` (parts, R, H, X, K) here."""
+        binding.bind_output(name, self._device, 0, self._dtype.type, list(self._shape), self._address)
+
+    def numpy(self, part: int) -> NDArray[Any]:
+        """The rows in use of one part, for reading."""
+        return np.asarray(self._host()[part, : self.num_rows])
+
+    def copy_rows(self, sources: IntArray, destinations: IntArray, filled: IntArray) -> None:
+        """Copy the first `filled` positions of rows; each source is read as it was before the call."""
+        array = self._host()
+        if set(sources.tolist()).isdisjoint(destinations.tolist()):
+            for source, destination, length in zip(sources, destinations, filled, strict=True):
+                array[:, destination, :, :length] = array[:, source, :, :length]
+        elif len(sources):
+            longest = int(filled.max())
+            array[:, destinations, :, :longest] = array[:, sources, :, :longest]
+        self._write_back(array)
+
+    def keep(self, rows: IntArray, filled: IntArray) -> None:
+        """Use only `rows` from here on, in this order, each with its first `filled` positions."""
+        array = self._host()
+        if (np.diff(rows) > 0).all():  # every row moves down, past rows that have moved before
+            for to, (row, length) in enumerate(zip(rows.tolist(), filled.tolist(), strict=True)):
+                if to != row:
+                    array[:, to, :, :length] = array[:, row, :, :length]
+        else:
+            longest = int(filled.max())
+            array[:, : len(rows), :, :longest] = array[:, rows, :, :longest]
+        self.num_rows = len(rows)
+        self._write_back(array)
+
+    def put(self, rows: IntArray, other: "KeyValueMemory") -> None:
+        """Overwrite `rows` with the rows of `other`, which has no more positions, and zeros behind them."""
+        array, length = self._host(), other.num_positions
+        for new, row in enumerate(rows.tolist()):
+            array[:, row, :, :length] = other._host()[:, new]
+            array[:, row, :, length:] = 0
+        self._write_back(array)
+
+    def grown(self, num_positions: int) -> "KeyValueMemory":
+        """A copy of the rows in use with room for more positions, and zeros there."""
+        parts, _, heads, old, width = self._shape
+        shape = (parts, self.num_rows, heads, num_positions, width)
+        new = KeyValueMemory(shape, self._dtype, self._device, self._pool)
+        array = new._host()
+        array[:, :, :, :old] = self._host()[:, : self.num_rows]
+        array[:, :, :, old:] = 0
+        new._write_back(array)
+        return new
+
+    def _host(self) -> NDArray[Any]:
+        return np.asarray(self._value.numpy()) if self._array is None else self._array
+
+    def _write_back(self, array: NDArray[Any]) -> None:
+        if self._array is None:
+            self._value.update_inplace(np.ascontiguousarray(array))

@@ -1,0 +1,128 @@
+"""A text taken apart into the sentences that a model is to read, and put together again around them.
+
+Nothing is dropped: what stands between the sentences (spaces, line ends, numbers, addresses) is kept as it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from keras_transformer.text.reading import fits_in_disguise
+from keras_transformer.text.segmentation import is_copied, split_long, split_text
+
+_LONGEST_DISGUISED = 2000  # characters of a sentence that may still fit once its addresses are masked
+
+
+class SentencePair(NamedTuple):
+    """Where a sentence stands in the source, and its translation in the text, in characters."""
+
+    source_start: int
+    source_end: int
+    target_start: int
+    target_end: int
+
+
+class Restored(NamedTuple):
+    """A text put together.
+
+    Attributes:
+        text: In the layout of the source.
+        flags: What a reader should know: "copied" (nothing to translate: the text came back as it was),
+            "kept" (a sentence without a translation: the original stands), "split" (a sentence too long for
+            the model was translated in parts).
+        pairs: One for each sentence of the document, in order.
+    """
+
+    text: str
+    flags: frozenset[str]
+    pairs: tuple[SentencePair, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text in parts.
+
+    Attributes:
+        parts: An even part is copied as it is, an odd one is a sentence that fits the model.
+        flags: What is known before anything is translated: "copied", "split".
+    """
+
+    parts: tuple[str, ...]
+    flags: frozenset[str]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What the model is to read, in the order of the text."""
+        return self.parts[1::2]
+
+    def put_together(self, translations: Sequence[str | None]) -> Restored:
+        """The text with a translation in the place of each sentence.
+
+        Args:
+            translations: One for each of `sentences`; None keeps the original.
+
+        Raises:
+            ValueError: there are not as many translations as sentences.
+        """
+        if len(translations) != len(self.sentences):
+            raise ValueError(
+                f"`translations` must have one entry a sentence ({len(self.sentences)}), got "
+                f"{len(translations)}. Give None for a sentence that keeps its original."
+            )
+        flags = self.flags | {"kept"} if None in translations else self.flags
+        parts = self._translated(translations)
+        ends = list(itertools.accumulate(map(len, parts)))
+        source_ends = list(itertools.accumulate(map(len, self.parts)))
+        pairs = tuple(
+            SentencePair(source_ends[i - 1], source_ends[i], ends[i - 1], ends[i])
+            for i in range(1, len(parts), 2)
+        )
+        return Restored("".join(parts), flags, pairs)
+
+    def text_so_far(self, translations: Sequence[str | None]) -> str:
+        """The beginning of the text as far as `translations`, the first few, go; with the layout after them."""
+        return "".join(self._translated(translations))
+
+    def _translated(self, translations: Sequence[str | None]) -> list[str]:
+        parts = list(self.parts[: 2 * len(translations) + 1])
+        for index, translation in enumerate(translations):
+            if translation is not None:
+                parts[2 * index + 1] = translation
+        return parts
+
+
+def take_apart(text: str, language: str, fits: Callable[[str], bool]) -> Document:
+    """Cut a text into sentences that fit the model, and what stands between them.
+
+    Args:
+        text: Any text, of any length.
+        language: Code of the text's language, for example "en".
+        fits: Says whether a sentence is short enough for the model. It is asked about each sentence while
+            the text is read, so it may raise to end a long read.
+    """
+
+    def reads(part: str) -> bool:
+        return fits(part) or (len(part) <= _LONGEST_DISGUISED and fits_in_disguise(part, language, fits))
+
+    parts = [""]
+    flags: set[str] = set()
+    for line in text.splitlines(keepends=True):
+        for piece in split_text(line, language):
+            if not piece.is_sentence:
+                parts[-1] += piece.text
+                continue
+            fitting = split_long(piece.text, reads)
+            if len(fitting) > 1:
+                flags.add("split")
+            for part in fitting:
+                if is_copied(part):
+                    parts[-1] += part
+                    continue
+                sentence = part.rstrip()  # a space at a cut belongs to the part before it
+                parts += [sentence, part[len(sentence) :]]
+    if len(parts) == 1:
+        flags.add("copied")
+    return Document(tuple(parts), frozenset(flags))

@@ -1,0 +1,87 @@
+"""What is optimised and how: the model with the paper's optimizer, and the float32 twin that is published."""
+
+import keras
+from keras import ops
+
+from keras_transformer.model import build_transformer
+from keras_transformer.training.accumulation import AccumulatingTransformer
+from keras_transformer.training.feeds import has_gpu
+from keras_transformer.training.losses import LabelSmoothedCrossEntropy
+from keras_transformer.training.schedule import WarmupInverseSquareRoot
+
+
+def compiled_model(model_config, train_config):
+    """A built and compiled `Transformer` with the paper's optimizer, loss and schedule."""
+    dtype = precision(train_config)
+    if train_config.accumulate_steps > 1:
+        model = AccumulatingTransformer(
+            model_config, parts=train_config.accumulate_steps, dtype=dtype, name="transformer"
+        )
+        model.build()
+    else:
+        model = build_transformer(model_config, dtype=dtype)
+    model.compile(
+        optimizer=keras.optimizers.Adam(
+            schedule(model_config, train_config),
+            beta_1=0.9,
+            beta_2=train_config.beta_2,
+            epsilon=train_config.epsilon,
+            global_clipnorm=train_config.clip_norm or None,
+            use_ema=train_config.ema_decay > 0,
+            ema_momentum=train_config.ema_decay,
+        ),
+        loss=LabelSmoothedCrossEntropy(train_config.label_smoothing, model_config.pad_id),
+        jit_compile=_jit(train_config.jit_compile),
+    )
+    model.optimizer.build(model.trainable_variables)  # its state is saved before the first update
+    return model
+
+
+def schedule(model_config, train_config):
+    """The learning rate by update."""
+    return WarmupInverseSquareRoot(
+        model_config.model_dim,
+        train_config.warmup_steps,
+        factor=train_config.learning_rate,
+        max_steps=train_config.max_steps,
+        cooldown_steps=train_config.cooldown_steps,
+    )
+
+
+def float32_twin(model_config, train_config):
+    """What is decoded, scored and saved: computed in float32, however the weights are trained."""
+    twin = build_transformer(model_config, dtype="float32")
+    twin.compile(
+        loss=LabelSmoothedCrossEntropy(train_config.label_smoothing, model_config.pad_id),
+        jit_compile=_jit(train_config.jit_compile),
+    )
+    return twin
+
+
+def publish_weights(model, twin):
+    """Give `twin` the weights of `model`, or their moving average where the optimizer keeps one."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # float16 wraps it
+    values = optimizer._model_variables_moving_average if optimizer.use_ema else model.trainable_variables
+    for variable, value in zip(twin.trainable_variables, values, strict=True):
+        # A copy even where nothing is cast: JAX gives the model's own buffers away at its next update.
+        variable.assign(ops.copy(ops.cast(value.value, "float32")))
+
+
+def sync_state(model):
+    """Inside `fit` JAX keeps the state beside the model: bring it back where a callback reads or writes it."""
+    if keras.config.backend() == "jax":
+        model.jax_state_sync()
+
+
+def precision(train_config):
+    """The Keras dtype policy of `train.precision`."""
+    if train_config.precision != "auto":
+        return train_config.precision
+    return "mixed_bfloat16" if has_gpu() else "float32"
+
+
+def _jit(jit_compile):
+    if jit_compile != "auto":
+        return jit_compile == "on"
+    backend = keras.config.backend()
+    return backend == "jax" or (backend == "tensorflow" and has_gpu())

@@ -1,0 +1,102 @@
+"""The English–Italian corpora of the shipped models, made from the shared training text.
+
+    KERAS_TRANSFORMER_DATA=FOLDER python recipes/en_it/corpus.py OUTPUT [--back-translation EN IT]
+
+Writes OUTPUT/all.{en,it}: every source that may train shipped weights, and OUTPUT/everyday.{en,it}: the everyday
+sentences with a sample of the rest, for the last phase. The embedded validation and test sentences, and the
+validation text of the data folder, are left out on either side.
+"""
+
+import argparse
+import gzip
+import os
+import random
+import sys
+from pathlib import Path
+
+from keras_transformer.text.cleaning import sentence_key
+from keras_transformer.text.corpus import read_embedded
+
+MEASURING_ONLY = "_gpl"  # sources whose licence keeps them out of shipped weights
+ARCHAIC = "bible_web_diodati"
+ARCHAIC_PAIRS = 3_000  # "egli", "Iddio", "perciocché": a taste, not a sixth of the corpus
+EVERYDAY_SOURCES = ("tatoeba", "xsid", "cocoa")
+SAMPLE_PAIRS = 16_000  # of the other sources in the last phase, so that they are not forgotten
+BACK_TRANSLATION_TAG = "¤ "  # Caswell et al. 2019: the model must know machine-made sources from real ones
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("output", type=Path)
+    parser.add_argument(
+        "--back-translation",
+        nargs=2,
+        type=Path,
+        metavar=("EN", "IT"),
+        help="machine English of real Italian sentences, line by line: added with a tag on the source",
+    )
+    arguments = parser.parse_args()
+    folder = os.environ.get("KERAS_TRANSFORMER_DATA")
+    if not folder:
+        print("error: KERAS_TRANSFORMER_DATA must name the data folder.", file=sys.stderr)
+        return 2
+    data = Path(folder) / "en-it"
+    held_out = _held_out(data)
+    train = list(
+        zip(
+            _lines(data / "train.en.gz"),
+            _lines(data / "train.it.gz"),
+            _lines(data / "train.src.gz"),
+            strict=True,
+        )
+    )
+    everyday = list(zip(_lines(data / "everyday.en.gz"), _lines(data / "everyday.it.gz"), strict=True))
+    chance = random.Random(0)
+    archaic = [(en, it) for en, it, source in train if source == ARCHAIC]
+    others = [
+        (en, it)
+        for en, it, source in train
+        if source != ARCHAIC
+        and not source.endswith(MEASURING_ONLY)
+        and not source.startswith(EVERYDAY_SOURCES)
+    ]
+    spoken = [(en, it) for en, it, source in train if source.startswith(EVERYDAY_SOURCES)] + everyday
+    made: list[tuple[str, str]] = []
+    if arguments.back_translation:
+        sources, targets = (_lines(path) for path in arguments.back_translation)
+        made = [(BACK_TRANSLATION_TAG + en, it) for en, it in zip(sources, targets, strict=True) if en and it]
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    every = spoken + others + chance.sample(archaic, min(ARCHAIC_PAIRS, len(archaic))) + made
+    _write(arguments.output / "all", every, held_out)
+    last = spoken + chance.sample(others, min(SAMPLE_PAIRS, len(others))) + made
+    _write(arguments.output / "everyday", last, held_out)
+    return 0
+
+
+def _held_out(data: Path) -> set[str]:
+    rows = [row for split in ("valid", "test") for row in read_embedded(split)]
+    texts = [text for row in rows for text in (row["source"], row["target"])]
+    texts += [*_lines(data / "valid.en"), *_lines(data / "valid.it")]
+    return {sentence_key(text) for text in texts} - {""}
+
+
+def _write(stem: Path, pairs: list[tuple[str, str]], held_out: set[str]) -> None:
+    kept = [
+        pair for pair in dict.fromkeys(pairs) if not held_out & {sentence_key(pair[0]), sentence_key(pair[1])}
+    ]
+    for side, language in enumerate(("en", "it")):
+        text = "".join(f"{pair[side]}\n" for pair in kept)
+        stem.with_suffix(f".{language}").write_text(text, "utf-8", newline="\n")
+    print(f"{stem}: {len(kept):,} pairs")
+
+
+def _lines(path: Path) -> list[str]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as file:
+        return [line.rstrip("\n") for line in file]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""The panes over a scripted model: what goes in comes out, whatever Tk needs in between."""
+
+import time
+
+import pytest
+
+from desktop_app.editing import selected_text
+from desktop_app.service import Answer
+from tests.desktop_app.conftest import pump
+from tests.desktop_app.driving import press, settled, type_keys
+from tests.desktop_app.scripted_model import scripted_model
+
+LONG_LINE = "parole senza fine " * 60_000  # 1 MB without a line break
+
+
+def test_paste_replaces_the_selection(open_window):
+    window = open_window()
+    window.source.set_text("one two three")
+    window.root.clipboard_clear()
+    window.root.clipboard_append("2 😀")
+    window.source.text.tag_add("sel", "1.4", "1.7")
+    window.source.text.mark_set("insert", "1.7")
+    press(window.source.text, "<<Paste>>")
+    assert window.source.get_text() == "one 2 😀 three"
+    press(window.source.text, "<<Undo>>")
+    assert window.source.get_text() == "one two three"
+
+
+def test_paste_of_nothing_changes_nothing(open_window):
+    window = open_window()
+    window.source.set_text("kept")
+    window.root.clipboard_clear()
+    press(window.source.text, "<<Paste>>")
+    assert window.source.get_text() == "kept"
+
+
+def test_cut_and_select_all(open_window):
+    window = open_window()
+    window.source.set_text("all of it")
+    press(window.source.text, "<Control-a>")
+    press(window.source.text, "<<Cut>>")
+    assert window.source.get_text() == ""
+    assert selected_text(window.root, "CLIPBOARD") == "all of it"
+
+
+def test_the_translation_can_be_selected_and_copied_but_not_changed(open_window):
+    window = open_window()
+    window.source.set_text("fixed")
+    pump(window.root, settled(window))
+    press(window.target.text, "<KeyPress-x>")
+    press(window.target.text, "<BackSpace>")
+    press(window.target.text, "<<Paste>>")
+    press(window.target.text, "<<Cut>>")
+    assert window.target.get_text() == "FIXED"
+    window.target.text.tag_add("sel", "1.1", "1.3")
+    press(window.target.text, "<<Copy>>")
+    assert selected_text(window.root, "CLIPBOARD") == "IX"
+
+
+@pytest.mark.parametrize(
+    "text", ["a\ud800b", "😀 e\u0301 👩‍👩‍👧", "a\x00b", "tab\there", "\u202eabc", "x\r\ny"]
+)
+def test_odd_text_passes_through_the_panes(open_window, text):
+    from desktop_app.plain_text import clean_text
+
+    window = open_window(lambda: scripted_model(lambda text, *_: Answer(text + "\udfff")))
+    window.source.set_text(text)
+    assert window.source.get_text() == clean_text(text)
+    pump(window.root, settled(window))
+    assert window.target.get_text() == clean_text(text) + "\ufffd"
+
+
+def test_a_megabyte_in_one_line_does_not_freeze_the_window(open_window):
+    seen = []
+
+    def translate(text, cancellation, on_progress):
+        seen.append(text)
+        return Answer(text.upper())
+
+    window = open_window(lambda: scripted_model(translate))
+    root = window.root
+    root.clipboard_clear()
+    root.clipboard_append(LONG_LINE)
+    steps = []
+
+    def timed(action):
+        begin = time.perf_counter()
+        action()
+        root.update()
+        steps.append(time.perf_counter() - begin)
+
+    timed(lambda: press(window.source.text, "<<Paste>>"))
+    timed(lambda: window.source.text.see("end"))
+    timed(lambda: type_keys(window, "x"))
+    timed(lambda: press(window.source.text, "<Control-a>"))
+    pump(root, settled(window))
+    timed(lambda: window.target.text.see("end"))
+    # A fraction of a second each; laid out as one line each would take minutes.
+    assert max(steps) < 2.0
+    assert seen == [LONG_LINE + "x"]
+    assert window.target.get_text() == (LONG_LINE + "x").upper()
+
+
+def test_our_line_breaks_are_never_part_of_the_text(open_window):
+    window = open_window()
+    line = "😀 word " * 1000
+    text = f"first\n{line}\nlast"
+    window.source.set_text(text)
+    pane = window.source.text
+    assert int(pane.index("end-1c").partition(".")[0]) > 3  # it was cut for display
+    assert window.source.get_text() == text
+    press(pane, "<Control-a>")
+    press(pane, "<<Copy>>")
+    assert selected_text(window.root, "CLIPBOARD") == text
+    pane.insert("1.5", " line")
+    pane.insert("end-1c", "!")
+    assert window.source.get_text() == f"first line\n{line}\nlast!"
+
+
+def test_a_typed_line_is_cut_for_display_when_it_grows_too_long(open_window):
+    window = open_window()
+    line = "😀 parola " * 2000
+    window.source.text.insert("1.0", f"a\n{line}\nb\n{line}")
+    assert window.source.text.index("end-1c").startswith("4.")
+    window.live.translate_now()
+    lines = window.source.text.get("1.0", "end-1c").split("\n")
+    assert len(lines) > 12
+    assert max(map(len, lines)) <= 2000
+    assert window.source.get_text() == f"a\n{line}\nb\n{line}"

@@ -1,0 +1,80 @@
+"""Subtitles: only the words of cues change."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_transformer.documents.parts import segments, written
+from keras_transformer.documents.subtitles import read
+
+SRT = (
+    "1\r\n00:00:01,000 --> 00:00:02,500\r\n<i>I have lived in Rome\r\nfor ten years.</i>\r\n\r\n"
+    "2\r\n00:00:03,000 --> 00:00:04,000 X1:0\r\n- Who is it?\r\n- It is me.\r\n\r\n"
+    "3\r\n00:00:05,000 --> 00:00:06,000\r\n42\r\n\r\n4\r\n00:00:07,000 --> 00:00:08,000\r\nOne.\r\nTwo"
+)
+VTT = (
+    "WEBVTT Kind: captions\nLanguage: en\n\nSTYLE\n::cue { color: red }\n\nNOTE no words\nof this\n\nintro\n"
+    "00:01.000 --> 00:02.000 align:start\n<v Roger>Hello my\n<c.loud>old</c> friend\n\n"
+    "00:03.000 --> 00:04.000\n{\\an8}Go\n"
+)
+
+
+def texts(source):
+    return [segment.text for segment in segments(read(source))]
+
+
+def test_cues_of_a_subrip_file():
+    assert texts(SRT) == [
+        "<i>I have lived in Rome for ten years.</i>", "- Who is it?", "- It is me.", "One.", "Two"
+    ]  # fmt: skip
+
+
+def test_cues_of_a_webvtt_file():
+    assert texts(VTT) == ["Hello my <c.loud>old</c> friend", "Go"]
+
+
+@pytest.mark.parametrize("source", [SRT, VTT, "", "\n\n", "no cues here", "00:01.000 --> 00:02.000"])
+def test_what_is_not_translated_stays(source):
+    assert written(read(source)) == source
+
+
+@pytest.mark.parametrize("source", [SRT, VTT])
+def test_all_but_the_words_stays(source):
+    parts = read(source)
+    for segment in segments(parts):
+        segment.translation = (
+            re.sub(r"\w+", "parola", segment.text) if "<" not in segment.text else segment.text.upper()
+        )
+    new = written(parts)
+    assert new != source
+    kept = [
+        line
+        for line in source.splitlines(keepends=True)
+        if "-->" in line or not line.strip() or line[:1].isdigit()
+    ]
+    assert [line for line in new.splitlines(keepends=True) if line in kept] == kept
+    assert new.count("\n") == source.count("\n")
+    assert new.count("\r") == source.count("\r")
+
+
+def test_a_sentence_over_two_lines_is_broken_near_its_middle_and_not_in_a_tag():
+    parts = read(SRT)
+    next(iter(segments(parts))).translation = '<font color="red">Ho vissuto a Roma</font> per anni.'
+    assert '\r\n<font color="red">Ho vissuto\r\na Roma</font> per anni.\r\n' in written(parts)
+    next(iter(segments(parts))).translation = "Unaparola"
+    assert "\r\nUnaparola\r\n\r\n2\r\n" in written(parts)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["1", "00:01.000 --> 00:02.000", "Hi.", "there", "- you", "", "\n", "\r\n", "\n\n"]),
+        max_size=25,
+    )
+)
+def test_any_lines_come_back(lines):
+    source = "".join(lines)
+    assert written(read(source)) == source

@@ -1,0 +1,79 @@
+"""Keys and values in one block, and the pool that blocks come from."""
+
+import gc
+
+import numpy as np
+import pytest
+
+from keras_transformer.runtime import memory
+from keras_transformer.runtime.memory import KeyValueMemory, MemoryPool
+
+SHAPE = (2, 5, 3, 7, 4)  # parts, rows, heads, positions, width
+
+
+@pytest.fixture
+def pool():
+    return MemoryPool()
+
+
+def filled(pool, shape=SHAPE, seed=0):
+    block = KeyValueMemory(shape, np.float32, "cpu", pool)
+    values = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    for part in range(shape[0]):
+        block.numpy(part)[:] = values[part]
+    return block, values
+
+
+@pytest.mark.parametrize("rows", [(1, 3), (3, 0, 1)], ids=["ascending", "turned"])
+def test_rows_that_stay_keep_what_is_filled(pool, rows):
+    block, values = filled(pool)
+    block.keep(np.array(rows), np.full(len(rows), 4))
+    for part in range(2):
+        np.testing.assert_array_equal(block.numpy(part)[:, :, :4], values[part, list(rows), :, :4])
+
+
+@pytest.mark.parametrize("pairs", [((0, 1), (0, 4)), ((0, 1), (1, 0))], ids=["apart", "crosswise"])
+def test_sources_are_read_before_they_are_overwritten(pool, pairs):
+    block, values = filled(pool)
+    sources, destinations = (np.array(side) for side in zip(*pairs, strict=True))
+    block.copy_rows(sources, destinations, np.full(2, 6))
+    np.testing.assert_array_equal(block.numpy(1)[destinations, :, :6], values[1, sources, :, :6])
+
+
+def test_behind_a_shorter_row_and_behind_growth_there_are_zeros(pool):
+    block, values = filled(pool)
+    short, new = filled(pool, (2, 2, 3, 5, 4), 1)
+    block.put(np.array([4, 1]), short)
+    np.testing.assert_array_equal(block.numpy(0)[[4, 1], :, :5], new[0])
+    assert (block.numpy(0)[[4, 1], :, 5:] == 0).all()
+    np.testing.assert_array_equal(block.numpy(1)[[0, 2, 3]], values[1, [0, 2, 3]])
+    grown = block.grown(9)
+    np.testing.assert_array_equal(grown.numpy(1)[:, :, :7], block.numpy(1))
+    assert (grown.numpy(1)[:, :, 7:] == 0).all()
+
+
+def test_memory_goes_to_the_next_batch_and_never_to_two(pool):
+    first, _ = filled(pool)
+    second, _ = filled(pool)
+    addresses = {first._address, second._address}
+    assert len(addresses) == 2
+    del first
+    gc.collect()
+    third = KeyValueMemory((2, 4, 3, 7, 4), np.float32, "cpu", pool)  # a little smaller: it fits
+    assert third._address in addresses - {second._address}
+    fourth = KeyValueMemory(SHAPE, np.float32, "cpu", pool)
+    assert fourth._address not in {second._address, third._address}
+
+
+def test_a_block_of_another_size_is_left_alone(pool):
+    pool.give_back(np.zeros(100, np.uint8))
+    assert len(pool.take(101)) == 101
+    assert len(pool.take(49)) == 49
+    assert len(pool.take(50)) == 100
+
+
+def test_the_pool_does_not_grow_for_ever(pool, monkeypatch):
+    monkeypatch.setattr(memory, "LARGEST_POOL", 250)
+    for size in (100, 101, 102):
+        pool.give_back(np.zeros(size, np.uint8))
+    assert [len(block) for block in pool._free] == [101, 102]  # the oldest went
