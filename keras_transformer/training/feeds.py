@@ -1,6 +1,6 @@
 """One NumPy source of batches, brought to each backend in the form it likes.
 
-The only file of training which names torch, TensorFlow or JAX.
+Only this file, accumulation.py and random_state.py of training name torch, TensorFlow or JAX.
 """
 
 import queue
