@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Where nothing is compiled for a shape (torch, TensorFlow on a CPU) this many cost nothing.
-MAX_SHAPES = 128
 _GROUPS = (1, 2, 3, 4, 6, 8, 12, 16, 24)  # of target lengths
 _CUTS_PER_SHAPE = 8
 
@@ -72,7 +70,7 @@ class Batches:
     """
 
     def __init__(
-        self, sources, targets, *, batch_tokens, pad_id, bos_id, eos_id, seed, max_shapes=MAX_SHAPES
+        self, sources, targets, *, batch_tokens, pad_id, bos_id, eos_id, seed, max_shapes
     ):
         self.sources, self.targets = sources, targets
         self.pad_id, self.bos_id, self.eos_id, self.seed = pad_id, bos_id, eos_id, seed

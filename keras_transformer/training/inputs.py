@@ -42,4 +42,5 @@ def make_batches(pairs, model_config, train_config):
         bos_id=model_config.bos_id,
         eos_id=model_config.eos_id,
         seed=train_config.seed,
+        max_shapes=train_config.max_shapes,
     )

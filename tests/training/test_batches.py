@@ -18,9 +18,9 @@ def corpus(count, seed=0):
     ]
 
 
-def batches(sources, targets, batch_tokens=200, seed=1, **more):
+def batches(sources, targets, batch_tokens=200, seed=1, max_shapes=128):
     ids = {"pad_id": PAD, "bos_id": BOS, "eos_id": EOS}
-    return Batches(sources, targets, batch_tokens=batch_tokens, seed=seed, **ids, **more)
+    return Batches(sources, targets, batch_tokens=batch_tokens, seed=seed, max_shapes=max_shapes, **ids)
 
 
 def test_an_epoch_holds_every_pair_once_and_together():
