@@ -111,6 +111,10 @@ class DataConfig:
         max_pieces: Longest side kept, in tokens.
         max_length_ratio: Longest side over shortest, in tokens, beyond 10 tokens of difference.
         vocabulary_pairs: Pairs shown to the tokenizer's training; 0 means all.
+        augment_capitals_rate: Share of the cleaned training pairs, in [0, 1], that is there once more IN CAPITALS
+            on both sides.
+        augment_title_case_rate: The same In Title Case.
+        augment_no_full_stop_rate: The same without the final full stop, where both sides have one.
     """
 
     train: tuple[str, ...] = ()
@@ -124,6 +128,9 @@ class DataConfig:
     max_pieces: int = 128
     max_length_ratio: float = 3.0
     vocabulary_pairs: int = 0
+    augment_capitals_rate: float = 0.0
+    augment_title_case_rate: float = 0.0
+    augment_no_full_stop_rate: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("train", "valid"):
@@ -138,6 +145,8 @@ class DataConfig:
         _require(self.max_pieces >= 1, "data.max_pieces", "be at least 1", self.max_pieces)
         _require(self.max_length_ratio > 1, "data.max_length_ratio", "be above 1", self.max_length_ratio)
         _require(self.valid_pairs >= 1, "data.valid_pairs", "be at least 1", self.valid_pairs)
+        for name in ("augment_capitals_rate", "augment_title_case_rate", "augment_no_full_stop_rate"):
+            _require(0 <= getattr(self, name) <= 1, f"data.{name}", "be in [0, 1]", getattr(self, name))
         _require(
             self.source_language != self.target_language,
             "data.target_language",

@@ -79,6 +79,12 @@ def test_everything_may_stand_on_another_configuration():
         (["data.valid_pairs=0"], "`data.valid_pairs` must be at least 1, got 0."),
         (["train.label_smoothing=1"], "`train.label_smoothing` must be in [0, 1), got 1.0."),
         (["train.learning_rate=0"], "`train.learning_rate` must be above 0, got 0.0."),
+        (["data.augment_capitals_rate=-0.1"], "`data.augment_capitals_rate` must be in [0, 1], got -0.1."),
+        (["data.augment_title_case_rate=2"], "`data.augment_title_case_rate` must be in [0, 1], got 2.0."),
+        (
+            ["data.augment_no_full_stop_rate=2"],
+            "`data.augment_no_full_stop_rate` must be in [0, 1], got 2.0.",
+        ),
         (["train.clip_norm=-1"], "`train.clip_norm` must be at least 0, got -1.0."),
         (["train.accumulate_steps=0"], "`train.accumulate_steps` must be at least 1, got 0."),
         (["train.checkpoint_every=0"], "`train.checkpoint_every` must be at least 1, got 0."),

@@ -1,4 +1,4 @@
-"""From a corpus to token tables: read, clean, hold out, learn the vocabulary, tokenise once."""
+"""From a corpus to token tables: read, clean, hold out, augment, learn the vocabulary, tokenise once."""
 
 import json
 from dataclasses import replace
@@ -10,6 +10,7 @@ from datasets import concatenate_datasets
 
 from keras_transformer.config import ModelConfig
 from keras_transformer.errors import UserError
+from keras_transformer.text.augmentation import KINDS, augment
 from keras_transformer.text.cleaning import clean
 from keras_transformer.text.corpus import read_dataset, read_embedded, read_parallel
 from keras_transformer.text.tokenizer import Tokenizer, train_tokenizer
@@ -56,6 +57,9 @@ def prepare(config, folder, console):
     train, valid, report, cleaning = _read(config)
     for name, cleaned in zip(("train", "valid"), cleaning, strict=True):
         console.print(f"{name}: {cleaned}", highlight=False)
+    if added := {kind: count for kind, count in report["train"]["augmented"].items() if count}:
+        words = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in added.items())
+        console.print(f"train: once more {words}", highlight=False)
     tokenizer_path = folder / "tokenizer.json"
     if tokenizer_path.is_file():
         tokenizer = Tokenizer.from_file(tokenizer_path)
@@ -120,12 +124,14 @@ def _read(config):
     valid, valid_report = clean(valid)
     held_out = concatenate_datasets([valid, read_embedded("test")]) if data.exclude_held_out else valid
     train, train_report = clean(train, held_out=held_out)
+    rates = {kind: getattr(data, f"augment_{kind}_rate") for kind in KINDS}
+    train, added = augment(train, rates, config.train.seed)
     # One fixed shuffle: the first pairs, which calibrate and teach the vocabulary, are a fair sample.
     train = train.shuffle(seed=0).flatten_indices()
     report = {
         "source": source,
         "licences": [] if data.train or data.dataset else list(EMBEDDED_LICENCES),
-        "train": train_report.to_dict(),
+        "train": {**train_report.to_dict(), "augmented": added},
         "valid": valid_report.to_dict(),
     }
     return train, valid, report, (train_report, valid_report)

@@ -204,6 +204,10 @@ def test_the_same_text_may_lie_elsewhere_and_how_long_may_change(corpus):
             "--resume must keep model.model_dim = 128, got 64. Drop the change or start a",
         ),
         ("data.max_pieces=20", "--resume must keep data.max_pieces = 60, got 20."),
+        (
+            "data.augment_capitals_rate=0.2",
+            "--resume must keep data.augment_capitals_rate = 0.0, got 0.2. Drop the change",
+        ),
         ("train.seed=9", "--resume must keep train.seed = 1, got 9."),
         ("train.ema_decay=0.9", "--resume must keep train.ema_decay = 0.0, got 0.9."),
         ("data.source_language=de", "--resume must keep data.source_language = 'en', got 'de'."),
