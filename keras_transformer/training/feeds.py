@@ -1,12 +1,14 @@
 """One NumPy source of batches, brought to each backend in the form it likes.
 
-Only this file, accumulation.py and random_state.py of training name torch, TensorFlow or JAX.
+Only this file, accumulation.py, replicas.py and random_state.py of training name torch, TensorFlow or JAX.
 """
 
 import queue
 import threading
 
 import keras
+
+from keras_transformer.training.replicas import Replicas, rows_of
 
 
 def as_fit_tuple(batch):
@@ -31,18 +33,30 @@ def has_gpu():
     return jax.default_backend() == "gpu"
 
 
-def feed(make_batches):
+def feed(make_batches, replicas=None):
     """What `model.fit` and `model.evaluate` read on the current backend, some batches ahead.
 
     Args:
         make_batches: Called without arguments for an iterable of `Batch`.
+        replicas: Replicas that share the rows of each; None: there are none.
     """
+    replicas = replicas or Replicas()
     backend = keras.config.backend()
-    if backend == "torch":
-        return _torch_feed(make_batches)
     if backend == "tensorflow":
+        if replicas.count > 1:
+            return replicas.dataset(
+                lambda own, count: _tensorflow_feed(
+                    lambda: (rows_of(batch, i, count, count) for batch in make_batches() for i in own)
+                )
+            )
         return _tensorflow_feed(make_batches)
-    return (as_fit_tuple(batch) for batch in prefetched(make_batches()))
+
+    def own_batches():
+        return map(replicas.rows, make_batches())
+
+    if backend == "torch":
+        return _torch_feed(own_batches)
+    return (as_fit_tuple(batch) for batch in prefetched(own_batches()))
 
 
 def prefetched(items, depth=4):

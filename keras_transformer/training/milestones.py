@@ -22,6 +22,7 @@ class Milestones(keras.callbacks.Callback):
         evaluator: Evaluator of the twin.
         keeper: Keeper.
         signals: Signals.
+        replicas: Replicas, which agree on when to stop; the first evaluates and saves.
         record: Step → plain values for the resume point.
         where: Step → words for that batch's place in the corpus.
         deadline: `time.monotonic()` at which to evaluate and stop, or None.
@@ -33,39 +34,41 @@ class Milestones(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, *, config, console, board, metrics, progress, evaluator, keeper, signals, record, where, deadline,
-        evaluated_step, train_loss,
+        self, *, config, console, board, metrics, progress, evaluator, keeper, signals, replicas, record, where,
+        deadline, evaluated_step, train_loss,
     ):  # fmt: skip
         super().__init__()
         self.config, self.console, self.board, self.metrics = config, console, board, metrics
         self.progress, self.evaluator, self.keeper, self.signals = progress, evaluator, keeper, signals
-        self.record, self.where, self.deadline = record, where, deadline
+        self.replicas, self.record, self.where, self.deadline = replicas, record, where, deadline
         self.evaluated_step, self.train_loss = evaluated_step, train_loss
         self.interrupted = False
 
     def on_epoch_begin(self, epoch, logs=None):
         # Keras has just set its metrics to 0; the interval since the last evaluation goes on.
-        for variable, value in zip(self.model.token_loss.variables, self.train_loss, strict=True):
-            variable.assign(value)
+        self.replicas.write(self.model.token_loss.variables, self.train_loss)
 
     def on_train_batch_end(self, batch, logs=None):
         step, train = self.progress.step, self.config.train
-        if not math.isfinite(logs["token_loss"]):
+        late = self.deadline is not None and time.monotonic() >= self.deadline
+        flags = (not math.isfinite(logs["token_loss"]), self.signals.number is not None, late)
+        infinite, asked, late = self.replicas.any(flags)
+        if infinite:
             raise RunFailedError(
                 f"The loss of update {step} is not finite: {self.where(step)}. The weights of update "
                 f"{self.saved_step} are in {self.keeper.resume_file}, the best ones in best/ beside it. "
                 "Start anew with a lower train.learning_rate or a train.clip_norm (--init-from keeps the weights)."
             )
-        late = self.deadline is not None and time.monotonic() >= self.deadline
-        if self.signals.number is None and (late or self.due(step)):
+        evaluates, stops = not asked and (late or self.due(step)), asked or late or self.ended(step)
+        if evaluates:
             self.evaluate()
-        elif self.signals.number is not None or step % train.checkpoint_every == 0:
+        elif asked or step % train.checkpoint_every == 0:
             self.save()
-        if self.signals.number is not None:
-            self.interrupted = True
-        if (
-            self.interrupted or late or self.ended(step)
-        ):  # under JAX the mere word `self.model` moves the state
+        if self.saved_step == step:
+            # What the first process has scored, and a signal of this moment, only some of them know.
+            self.interrupted = self.interrupted or asked or self.signals.number is not None
+            self.interrupted, stops = self.replicas.any((self.interrupted, stops or self.ended(step)))
+        if self.interrupted or stops:  # under JAX the mere word `self.model` moves the state
             self.model.stop_training = True
 
     def due(self, step):
@@ -79,18 +82,40 @@ class Milestones(keras.callbacks.Callback):
 
     def evaluate(self):
         """Score, show, draw and publish the weights of this update, then save; a signal gives it up and saves."""
-        step, started = self.progress.step, time.perf_counter()
         sync_state(self.model)
+        self._read_loss()
+        if self.replicas.is_first:
+            with self.replicas.alone():
+                self.interrupted = not self._score()
+        (given_up,) = self.replicas.any((self.interrupted,))
+        if not given_up:
+            self.evaluated_step, self.train_loss = self.progress.step, [0.0, 0.0]
+            self.replicas.write(self.model.token_loss.variables, self.train_loss)
+        self._commit()
+        self.interrupted = given_up
+        self.progress.restart_clock()
+
+    def save(self):
+        """Write the resume point of this update; returns its size in bytes, None where another process writes."""
+        sync_state(self.model)
+        self._read_loss()
+        return self._commit()
+
+    def _read_loss(self):
+        self.train_loss = self.replicas.read(self.model.token_loss.variables)
+
+    def _score(self):
+        """Whether the evaluation was made, and not given up for a signal."""
+        step, started = self.progress.step, time.perf_counter()
         publish_weights(self.model, self.keeper.twin)
         outcome = self.evaluator()
         if outcome is None:
-            self.interrupted = True
-            self.save()
-            return
+            return False
         scores, hypotheses = outcome
+        total, tokens = self.train_loss
         row = {
             "step": step,
-            "train_loss": round(float(self.model.token_loss.result()), 4),
+            "train_loss": round(total / tokens, 4) if tokens else 0.0,
             **scores,
             "learning_rate": self.progress.rate(step),
             "tokens_per_second": round(self.progress.tokens_per_second, 1),
@@ -101,23 +126,14 @@ class Milestones(keras.callbacks.Callback):
         self.metrics.add(row)
         self._show(row, hypotheses, is_best)
         self.keeper.publish(row, is_best)
-        self.evaluated_step = step
-        self.model.token_loss.reset_state()
-        self.save()
-        self.progress.restart_clock()
+        return True
 
-    def save(self):
-        """Write the resume point of this update; returns its size in bytes."""
-        sync_state(self.model)
-        self.train_loss = [float(keras.ops.convert_to_numpy(v)) for v in self.model.token_loss.variables]
-        size = self.keeper.commit(
-            {
-                **self.record(self.progress.step),
-                "evaluated_step": self.evaluated_step,
-                "train_loss": self.train_loss,
-            }
-        )
-        self.saved_step = self.progress.step
+    def _commit(self):
+        step, size = self.progress.step, None
+        if self.replicas.is_first:
+            loss = {"evaluated_step": self.evaluated_step, "train_loss": self.train_loss}
+            size = self.keeper.commit({**self.record(step), **loss})
+        self.saved_step = step
         return size
 
     def _show(self, row, hypotheses, is_best):

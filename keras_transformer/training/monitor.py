@@ -22,15 +22,16 @@ class Progress(keras.callbacks.Callback):
         start_step, max_steps: The update this call starts after and the run's last.
         seed: Of the run.
         every_seconds: Between two lines.
+        rank: Of this process, which draws its own random numbers.
     """
 
     def __init__(
-        self, console, board, rate, tokens_per_update, start_step, max_steps, seed, every_seconds=10.0
+        self, console, board, rate, tokens_per_update, start_step, max_steps, seed, every_seconds=10.0, rank=0
     ):
         super().__init__()
         self.console, self.board, self.rate = console, board, rate
         self.tokens_per_update, self.max_steps = tokens_per_update, max_steps
-        self.seed, self.every_seconds = seed, every_seconds
+        self.seed, self.rank, self.every_seconds = seed, rank, every_seconds
         self.step = start_step
         self.tokens_per_second = 0.0
 
@@ -42,7 +43,7 @@ class Progress(keras.callbacks.Callback):
         self._mark = (time.perf_counter(), self.step)
 
     def on_train_batch_begin(self, batch, logs=None):
-        seed_update(self.seed, self.step + 1)
+        seed_update(self.seed, self.step + 1, self.rank)
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1

@@ -1,40 +1,52 @@
 """What is optimised and how: the model with the paper's optimizer, and the float32 twin that is published."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_transformer.model import build_transformer
 from keras_transformer.training.accumulation import AccumulatingTransformer
 from keras_transformer.training.feeds import has_gpu
 from keras_transformer.training.losses import LabelSmoothedCrossEntropy
+from keras_transformer.training.replicas import Replicas
 from keras_transformer.training.schedule import WarmupInverseSquareRoot
 
 
-def compiled_model(model_config, train_config):
-    """A built and compiled `Transformer` with the paper's optimizer, loss and schedule."""
-    dtype = precision(train_config)
-    if train_config.accumulate_steps > 1:
-        model = AccumulatingTransformer(
-            model_config, parts=train_config.accumulate_steps, dtype=dtype, name="transformer"
+def compiled_model(model_config, train_config, replicas=None):
+    """A built and compiled `Transformer` with the paper's optimizer, loss and schedule, on all `replicas`."""
+    replicas = replicas or Replicas()
+    with replicas.scope():
+        dtype = precision(train_config)
+        if train_config.accumulate_steps > 1 or replicas.steps:
+            model = AccumulatingTransformer(
+                model_config, train_config.accumulate_steps, replicas, dtype=dtype, name="transformer"
+            )
+            model.build()
+        else:
+            model = build_transformer(model_config, dtype=dtype)
+        adam = AdamOfSums if replicas.steps else keras.optimizers.Adam
+        model.compile(
+            optimizer=adam(
+                schedule(model_config, train_config),
+                beta_1=0.9,
+                beta_2=train_config.beta_2,
+                epsilon=train_config.epsilon,
+                global_clipnorm=train_config.clip_norm or None,
+                use_ema=train_config.ema_decay > 0,
+                ema_momentum=train_config.ema_decay,
+            ),
+            loss=LabelSmoothedCrossEntropy(train_config.label_smoothing, model_config.pad_id),
+            jit_compile=_jit(train_config.jit_compile, replicas),
         )
-        model.build()
-    else:
-        model = build_transformer(model_config, dtype=dtype)
-    model.compile(
-        optimizer=keras.optimizers.Adam(
-            schedule(model_config, train_config),
-            beta_1=0.9,
-            beta_2=train_config.beta_2,
-            epsilon=train_config.epsilon,
-            global_clipnorm=train_config.clip_norm or None,
-            use_ema=train_config.ema_decay > 0,
-            ema_momentum=train_config.ema_decay,
-        ),
-        loss=LabelSmoothedCrossEntropy(train_config.label_smoothing, model_config.pad_id),
-        jit_compile=_jit(train_config.jit_compile),
-    )
-    model.optimizer.build(model.trainable_variables)  # its state is saved before the first update
+        model.optimizer.build(model.trainable_variables)  # its state is saved before the first update
     return model
+
+
+class AdamOfSums(keras.optimizers.Adam):
+    """Adam on gradients that are the replicas' sums already: Keras under TensorFlow would clip before adding up."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars
 
 
 def schedule(model_config, train_config):
@@ -53,7 +65,7 @@ def float32_twin(model_config, train_config):
     twin = build_transformer(model_config, dtype="float32")
     twin.compile(
         loss=LabelSmoothedCrossEntropy(train_config.label_smoothing, model_config.pad_id),
-        jit_compile=_jit(train_config.jit_compile),
+        jit_compile=_jit(train_config.jit_compile, Replicas()),
     )
     return twin
 
@@ -63,8 +75,9 @@ def publish_weights(model, twin):
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # float16 wraps it
     values = optimizer._model_variables_moving_average if optimizer.use_ema else model.trainable_variables
     for variable, value in zip(twin.trainable_variables, values, strict=True):
-        # A copy even where nothing is cast: JAX gives the model's own buffers away at its next update.
-        variable.assign(ops.copy(ops.cast(value.value, "float32")))
+        # Through NumPy: JAX gives the model's own buffers away at its next update, and of several processes one
+        # alone may not compute with arrays that belong to all.
+        variable.assign(np.array(ops.convert_to_numpy(value.value), "float32"))
 
 
 def sync_state(model):
@@ -80,8 +93,9 @@ def precision(train_config):
     return "mixed_bfloat16" if has_gpu() else "float32"
 
 
-def _jit(jit_compile):
+def _jit(jit_compile, replicas):
     if jit_compile != "auto":
         return jit_compile == "on"
     backend = keras.config.backend()
-    return backend == "jax" or (backend == "tensorflow" and has_gpu())
+    # XLA compiles no sums between TensorFlow's replicas.
+    return backend == "jax" or (backend == "tensorflow" and has_gpu() and replicas.count == 1)

@@ -9,9 +9,10 @@ import keras
 import numpy as np
 
 
-def seed_update(seed, step):
-    """Fix what update `step` of a run with `seed` draws from a global generator."""
+def seed_update(seed, step, rank=0):
+    """Fix what update `step` of a run with `seed` draws from a global generator, in the process `rank`."""
     if keras.config.backend() == "torch":
         import torch
 
-        torch.manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1))
+        numbers = np.random.SeedSequence((seed, step), spawn_key=(rank,) if rank else ())
+        torch.manual_seed(int(numbers.generate_state(1, np.uint64)[0] >> 1))

@@ -105,7 +105,7 @@ def _numpy(variable):
     return np.asarray(ops.convert_to_numpy(variable.value), order="C")  # keeps a scalar a scalar
 
 
-def identity(config, tokenizer_path, batches):
+def identity(config, tokenizer_path, batches, devices=1):
     """What must be the same when a run goes on: configuration, text by its content, vocabulary."""
     return {
         "config": config.to_dict(),
@@ -113,6 +113,7 @@ def identity(config, tokenizer_path, batches):
         "tokenizer": _digest(tokenizer_path),
         "batches": {"target_tokens": batches.target_tokens, "an_epoch": len(batches)},
         "backend": keras.config.backend(),
+        "devices": devices,
     }
 
 

@@ -1,6 +1,8 @@
 """One training run: corpus → batches → `model.fit` → checkpoints, scores and curves in the run folder."""
 
 import errno
+import shutil
+import tempfile
 import time
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from keras_transformer.training.milestones import Milestones
 from keras_transformer.training.monitor import Evaluator, Progress, clock
 from keras_transformer.training.optimization import compiled_model, float32_twin, precision, schedule
 from keras_transformer.training.ranking import Ranking
+from keras_transformer.training.replicas import join
 from keras_transformer.training.report import SUMMARY_FILE, Board, Metrics, summary_table
 from keras_transformer.training.resume import (
     FILE,
@@ -51,11 +54,17 @@ def train(config, folder, console, resume=False):
         UserError: a corpus, a value or a folder that cannot be used.
         RunFailedError: the loss is not finite or the disk is full; what was saved before is whole.
     """
-    with Signals() as signals:
+    replicas = join()
+    console.quiet = console.quiet or not replicas.is_first
+    with Signals() as signals, tempfile.TemporaryDirectory() as scratch:
         try:
-            _Run(config, Path(folder), console, resume, signals).go()
+            _Run(config, Path(folder), console, resume, signals, replicas, Path(scratch)).go()
         except LeaveError:
             console.print("interrupted before the first update of this call: nothing to save")
+        except (UserError, RunFailedError) as error:
+            if replicas.is_first:
+                raise
+            raise SystemExit(2 if isinstance(error, UserError) else 1) from error  # the first one says it
         except OSError as error:
             if error.errno not in DISK_FAILURES:
                 raise
@@ -74,9 +83,10 @@ def train(config, folder, console, resume=False):
 class _Run:
     """The parts of one call of `train`, made in order."""
 
-    def __init__(self, config, folder, console, resume, signals):
+    def __init__(self, config, folder, console, resume, signals, replicas, scratch):
         self.started = time.monotonic()
-        self.config, self.folder, self.console, self.signals = config, folder, console, signals
+        self.config, self.shared, self.console, self.signals = config, folder, console, signals
+        self.replicas, self.folder = replicas, folder if replicas.is_first else scratch / folder.name
         self.resume, self.before = resume, NEW
         resume_file = folder / "checkpoints" / FILE
         if resume:
@@ -108,11 +118,15 @@ class _Run:
         save_config(self.config, self.folder / "config.toml")
         self.signals.patient = True
         if not self.resume:
-            self.keeper.check_room(milestones.save())  # which writes the first one to know its size
+            size = milestones.save()  # the first one, to know its size
+            if self.replicas.is_first:
+                self.keeper.check_room(size)
         try:
             self._update(milestones, start, pending)
         finally:
             self.board.close()
+        self.replicas.any((False,))  # the others stay until the first has finished
+        self.replicas.close()
 
     def _update(self, milestones, start, pending):
         if pending:  # it was given up, for a signal
@@ -122,7 +136,7 @@ class _Run:
         remaining = self.config.train.max_steps - start
         if not (milestones.interrupted or milestones.ended(start)):
             self.model.fit(
-                feed(lambda: self.batches.stream(start)),
+                feed(lambda: self.batches.stream(start), self.replicas),
                 steps_per_epoch=remaining,
                 callbacks=[self.progress, milestones],
                 shuffle=False,
@@ -133,8 +147,9 @@ class _Run:
                 f"saved update {milestones.saved_step}; go on with --resume --output {self.folder}",
                 highlight=False,
             )
-            return
-        self._finish(milestones)
+        elif self.replicas.is_first:
+            with self.replicas.alone():
+                self._finish(milestones)
 
     def _read(self):
         """Corpus, vocabulary and batches."""
@@ -142,27 +157,33 @@ class _Run:
         folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(config.train.seed)
         self.source = None
+        if not self.replicas.is_first:
+            self.replicas.any((False,))  # wait: the first process fills the caches and learns the vocabulary
+            if (self.shared / "tokenizer.json").is_file():
+                shutil.copyfile(self.shared / "tokenizer.json", folder / "tokenizer.json")
         if config.train.init_from and not self.resume:
             self.source = source_checkpoint(config, folder)
         self.prepared = prepare(config, folder, self.console)
+        if self.replicas.is_first:
+            self.replicas.any((False,))
         shown = self.prepared.valid_texts[:VALIDATION_PAIRS]
         lines = ["\t".join(" ".join(text.split()) for text in pair) for pair in shown]
         write_file(folder / VALID_FILE, "".join(f"{line}\n" for line in lines).encode())
         self.batches = make_batches(self.prepared.train, self.prepared.model_config, config.train)
-        self.identity = identity(config, folder / "tokenizer.json", self.batches)
+        self.identity = identity(config, folder / "tokenizer.json", self.batches, self.replicas.count)
         if self.resume:
             check_data(self.before, self.identity)
-            if self.before["backend"] != self.identity["backend"]:
-                self.console.print(
-                    f"begun under {self.before['backend']}, going on under {self.identity['backend']}: "
-                    "right, but not to the last bit"
-                )
+            for name, word in (("backend", "under"), ("devices", "on devices:")):
+                before, now = self.before.get(name, 1), self.identity[name]
+                if before != now:
+                    self.console.print(f"begun {word} {before}, now {now}: right, but not to the last bit")
 
     def _build(self):
         """Model, twin, and what keeps their files."""
         config, prepared, before = self.config, self.prepared, self.before
-        self.model = compiled_model(prepared.model_config, config.train)
-        self.twin = float32_twin(prepared.model_config, config.train)
+        self.model = compiled_model(prepared.model_config, config.train, self.replicas)
+        with self.replicas.alone():
+            self.twin = float32_twin(prepared.model_config, config.train)
         self.keeper = Keeper(
             self.folder / "checkpoints",
             config.train,
@@ -175,12 +196,13 @@ class _Run:
         )
         self.keeper.recover()
         if self.resume:
-            load_resume_point(self.keeper.resume_file, self.model)
+            load_resume_point(self.shared / "checkpoints" / FILE, self.model)
         elif self.source:
             self.model.load_safetensors(self.source / WEIGHTS_FILE)
         self.tokens_per_update = self.batches.target_tokens / len(self.batches)
         self.console.print(
-            f"{self.model.count_params():,} weights, {keras.config.backend()}, {self.model.dtype_policy.name}; "
+            f"{self.model.count_params():,} weights, {keras.config.backend()}, {self.model.dtype_policy.name}"
+            f"{f', {self.replicas.count} devices' if self.replicas.count > 1 else ''}; "
             f"{len(prepared.train.sources):,} pairs, {self.batches.target_tokens:,} target tokens, "
             f"{len(self.batches):,} batches an epoch in {len(self.batches.buckets)} shapes, "
             f"{self.batches.padding_share():.1%} padding",
@@ -191,7 +213,8 @@ class _Run:
         config, prepared, start = self.config, self.prepared, self.before["step"]
         train = config.train
         rates = schedule(prepared.model_config, train)
-        self.board = Board(train.loggers, self.folder, start, config.to_dict())  # closed at the end of `go`
+        loggers = train.loggers if self.replicas.is_first else ()
+        self.board = Board(loggers, self.folder, start, config.to_dict())  # closed at the end of `go`
         self.progress = Progress(
             self.console,
             self.board,
@@ -200,6 +223,7 @@ class _Run:
             start,
             train.max_steps,
             train.seed,
+            rank=self.replicas.rank,
         )
         valid_batches = make_batches(prepared.valid, prepared.model_config, train)
         self.evaluator = Evaluator(
@@ -223,6 +247,7 @@ class _Run:
             evaluator=self.evaluator,
             keeper=self.keeper,
             signals=self.signals,
+            replicas=self.replicas,
             record=lambda step: {**self.identity, "step": step, "seconds": round(self._seconds(), 1)},
             where=self._where,
             deadline=self.started + 60 * train.max_minutes if train.max_minutes else None,
