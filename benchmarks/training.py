@@ -1,6 +1,6 @@
-"""Training speed, in real target tokens a second: ours under each backend, JoeyNMT, a plain torch.nn.Transformer loop.
+"""Training speed in real target tokens a second: ours under each backend, JoeyNMT, plain torch.nn.Transformer.
 
-    KERAS_TRANSFORMER_DATA=FOLDER python benchmarks/training.py [--cells tiny,small] [--systems torch,joeynmt] [--output FILE]
+    KERAS_TRANSFORMER_DATA=FOLDER python benchmarks/training.py [--cells tiny] [--systems torch,joeynmt]
 
 FOLDER holds multi30k/ and en-it/ as training_peers/cells.py names them. JoeyNMT has an environment of its own:
 
@@ -8,11 +8,12 @@ FOLDER holds multi30k/ and en-it/ as training_peers/cells.py names them. JoeyNMT
     build/joeynmt/bin/pip install -r benchmarks/requirements-joeynmt.txt
     build/joeynmt/bin/pip install --no-deps joeynmt==2.3.0
 
-The same model, sentences, vocabulary, optimizer and precision (float32) for all; padding is not counted. Each system
-trains in a process of its own, pinned to the same core (--cores), stopped while the others run; rounds alternate, the
-rows are medians. What a backend compiles it has compiled before (`warm_up_seconds`). "joeynmt" is its loop over our batches,
-"joeynmt-own-batches" its loop as its users run it. One JSON line a row and a table. On a busy machine read the
-columns by processor time: on one core they are what a quiet machine would show.
+The same model, sentences, vocabulary, optimizer and precision (float32) for all; padding is not counted. Each
+system trains in a process of its own, pinned to the same core (--cores), stopped while the others run; rounds
+alternate, the rows are medians. A round is eight updates, on batches of the same eight shapes for everyone, drawn
+evenly from the epoch's; a round before the first is not counted, in it JAX compiles (`warm_up_seconds`). "joeynmt"
+is its loop over our batches, "joeynmt-own-batches" its loop as its users run it. One JSON line a row and a table.
+On a busy machine read the columns by processor time: on one core they come near what a quiet one would show.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.engine_peers.process import Worker
-from benchmarks.training_peers.cells import CELLS, OURS, SYSTEMS, Cell
+from benchmarks.training_peers.cells import CELLS, OURS, ROUND, SYSTEMS, Cell
 from benchmarks.training_peers.corpus import load, prepare
 from benchmarks.training_peers.limit import operations_per_target_token, product_rate
 from benchmarks.training_peers.report import Row, print_table, ratios, row_of
@@ -75,13 +76,13 @@ def measure(cell: Cell, folder: Path, systems: list[str], options: argparse.Name
         for system in systems:
             worker = opened.enter_context(open_worker(system, folder, cores, options.joeynmt_python))
             workers[system] = worker
-            warm = worker.ask({"updates": worker.first.pop("warm_up_updates", 3)})
+            warm = worker.ask({"updates": ROUND})
             worker.first["warm_up_seconds"] = round(warm["seconds"], 1)
             print(f"{cell.name}: {system} ready: {worker.first}", file=sys.stderr, flush=True)
         answers = {system: [] for system in systems}
         for _ in range(options.rounds):
             for system in systems:
-                answers[system].append(workers[system].ask({"seconds": options.seconds}))
+                answers[system].append(workers[system].ask({"updates": ROUND}))
         return [
             row_of(cell.name, system, workers[system].first, answers[system], len(cores), limit)
             for system in systems
@@ -97,7 +98,6 @@ def main() -> int:
     parser.add_argument("--systems", type=lambda text: text.split(","), default=list(SYSTEMS))
     parser.add_argument("--cores", type=lambda text: [int(core) for core in text.split(",")], default=[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of a round")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "training-benchmark")
     parser.add_argument("--joeynmt-python", type=Path, default=JOEYNMT_PYTHON)
     parser.add_argument("--output", type=Path, help="append the rows to this file too")

@@ -9,6 +9,7 @@ PEERS = ("plain-torch", "joeynmt", "joeynmt-own-batches")
 SYSTEMS = (*OURS, *PEERS)
 
 BATCH_TOKENS = 4096
+ROUND = 8  # updates; under JAX each of their shapes must be compiled first
 LABEL_SMOOTHING = 0.1
 LEARNING_RATE = 1e-3  # constant: the schedule costs nothing and changes no speed
 BETA_2, EPSILON = 0.98, 1e-9

@@ -6,16 +6,17 @@ these words behind its own special ones.
 
 import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.training_peers.cells import BATCH_TOKENS, Cell
+from benchmarks.training_peers.cells import BATCH_TOKENS, ROUND, Cell
 from keras_transformer.config import ModelConfig
 from keras_transformer.evaluate import read_file
-from keras_transformer.training.batches import Batches
+from keras_transformer.training.batches import Batch, Batches
 
 LONGEST = 128  # tokens of a side
 SIDES = ("source", "target")
@@ -28,12 +29,21 @@ class Corpus(NamedTuple):
     targets: list[np.ndarray]
     model: ModelConfig
 
-    def batches(self, max_shapes: int | None = None) -> Batches:
+    def batches(self) -> Batches:
         """As `fit` makes them."""
         model = self.model
-        shapes = {} if max_shapes is None else {"max_shapes": max_shapes}
         ids = {"pad_id": model.pad_id, "bos_id": model.bos_id, "eos_id": model.eos_id}
-        return Batches(self.sources, self.targets, batch_tokens=BATCH_TOKENS, seed=1, **ids, **shapes)
+        return Batches(self.sources, self.targets, batch_tokens=BATCH_TOKENS, seed=1, **ids)
+
+
+def sampled(batches: Batches) -> Iterator[Batch]:
+    """Endless rounds of `ROUND` batches, each round over the same shapes, evenly drawn from all of them."""
+    step = len(batches.buckets) / ROUND
+    buckets = [batches.buckets[int((i + 0.5) * step)] for i in range(ROUND)]
+    order = np.random.default_rng(1)
+    while True:
+        for bucket in buckets:
+            yield batches.batch(bucket, order.permutation(bucket.members)[: bucket.rows])
 
 
 def prepare(cell: Cell, data: Path, work: Path) -> Path:
@@ -68,7 +78,5 @@ def load(folder: Path) -> Corpus:
     """What `prepare` wrote."""
     model = ModelConfig.from_dict(json.loads((folder / "model.json").read_text()))
     arrays = np.load(folder / "corpus.npz")
-    sides = [
-        np.split(arrays[f"{name}_ids"], np.cumsum(arrays[f"{name}_lengths"])[:-1]) for name in SIDES
-    ]
+    sides = [np.split(arrays[f"{name}_ids"], np.cumsum(arrays[f"{name}_lengths"])[:-1]) for name in SIDES]
     return Corpus(sides[0], sides[1], model)

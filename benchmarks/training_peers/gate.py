@@ -14,7 +14,7 @@ class GateClosedError(Exception):
 class Gate:
     """Counts the updates and real target tokens of one request after another, one JSON line each.
 
-    A request is {"updates": N} or {"seconds": S}: the answer comes after the update that fulfils it.
+    A request is {"updates": N}: the answer comes after the last of them.
 
     Args:
         requests, answers: Text streams.
@@ -45,11 +45,9 @@ class Gate:
         """
         self._updates += 1
         self._tokens += tokens
-        seconds = self._clock() - self._start
-        wanted = self._request
-        if self._updates < wanted.get("updates", 0) or seconds < wanted.get("seconds", 0):
+        if self._updates < self._wanted:
             return
-        answer = {"updates": self._updates, "tokens": self._tokens, "seconds": seconds}
+        answer = {"updates": self._updates, "tokens": self._tokens, "seconds": self._clock() - self._start}
         answer["processor_seconds"] = self._processor_clock() - self._processor_start
         peak_bytes = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._say({**answer, "peak_bytes": peak_bytes})
@@ -59,7 +57,7 @@ class Gate:
         line = self._requests.readline()
         if not line:
             raise GateClosedError
-        self._request = json.loads(line)
+        self._wanted = json.loads(line)["updates"]
         self._updates = self._tokens = 0
         self._start, self._processor_start = self._clock(), self._processor_clock()
 

@@ -24,7 +24,7 @@ from benchmarks.training_peers.cells import (
     LABEL_SMOOTHING,
     LEARNING_RATE,
 )
-from benchmarks.training_peers.corpus import LONGEST, Corpus
+from benchmarks.training_peers.corpus import LONGEST, Corpus, sampled
 from keras_transformer.config import ModelConfig
 
 NEVER = 10**8
@@ -180,7 +180,7 @@ class _OurBatches:
     def __iter__(self):
         ids = own_ids(self._model)
         pad_id, bos_id, eos_id = (SPECIAL.index(name) for name in ("pad", "bos", "eos"))
-        for batch in self._batches.stream():
+        for batch in sampled(self._batches):
             source = ids[torch.from_numpy(batch.source_ids).long()]
             target = ids[torch.from_numpy(batch.target_output_ids).long()]
             begin = torch.full((len(target), 1), bos_id)

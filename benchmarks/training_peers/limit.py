@@ -17,7 +17,9 @@ def operations_per_target_token(config: ModelConfig, source_tokens: int, target_
     """Floating-point operations of an update for each real target token."""
     width, inner = config.model_dim, config.feed_forward_dim
     block = 4 * width * width + 2 * width * inner  # self-attention and feed-forward
-    source = config.num_encoder_layers * block + config.num_decoder_layers * 2 * width * width  # and cross keys
+    source = (
+        config.num_encoder_layers * block + config.num_decoder_layers * 2 * width * width
+    )  # and cross keys
     target = config.num_decoder_layers * (block + 2 * width * width) + config.vocabulary_size * width
     return 6.0 * (source * source_tokens / target_tokens + target)
 

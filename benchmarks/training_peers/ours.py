@@ -1,4 +1,4 @@
-"""Our training as `fit` runs it: its model, optimizer, loss, feed and `model.fit`, under the backend of KERAS_BACKEND."""
+"""Our training as `fit` runs it: its model, optimizer, loss, feed and `model.fit`, on the current backend."""
 
 import queue
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from benchmarks.training_peers.cells import BETA_2, EPSILON, LABEL_SMOOTHING, LEARNING_RATE
-from benchmarks.training_peers.corpus import Corpus
+from benchmarks.training_peers.corpus import Corpus, sampled
 from keras_transformer.config import TrainConfig
 from keras_transformer.training.feeds import feed
 from keras_transformer.training.optimization import compiled_model
@@ -17,7 +17,7 @@ ENDLESS = 10**9
 
 
 def train(corpus: Corpus, open_gate: Callable[[dict[str, Any]], Any]) -> None:
-    """Train until the gate closes; where shapes are compiled, the first updates meet each once."""
+    """Train until the gate closes."""
     keras.utils.set_random_seed(1)
     config = TrainConfig(
         warmup_steps=1,
@@ -32,15 +32,8 @@ def train(corpus: Corpus, open_gate: Callable[[dict[str, Any]], Any]) -> None:
     batches = corpus.batches()
     tokens: queue.SimpleQueue[int] = queue.SimpleQueue()
 
-    compiled = batches.buckets if keras.config.backend() != "torch" else batches.buckets[:3]
-
-    def stream():
-        for bucket in compiled:
-            yield batches.batch(bucket, bucket.members[: bucket.rows])
-        yield from batches.stream()
-
     def counted():
-        for batch in stream():
+        for batch in sampled(batches):
             tokens.put(int(batch.weights.sum()))
             yield batch
 
@@ -48,7 +41,6 @@ def train(corpus: Corpus, open_gate: Callable[[dict[str, Any]], Any]) -> None:
         "weights": model.count_params(),
         "shapes": len(batches.buckets),
         "padding": round(batches.padding_share(), 4),
-        "warm_up_updates": len(compiled),
         "keras": keras.__version__,
     }
     gate = open_gate(facts)

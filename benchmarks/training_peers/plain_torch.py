@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.training_peers.cells import BETA_2, EPSILON, LABEL_SMOOTHING, LEARNING_RATE
-from benchmarks.training_peers.corpus import Corpus
+from benchmarks.training_peers.corpus import Corpus, sampled
 from keras_transformer.config import ModelConfig
 from keras_transformer.positions import sinusoidal_positions
 
@@ -74,7 +74,7 @@ def train(corpus: Corpus, open_gate: Callable[[dict[str, Any]], Any]) -> None:
     batches = corpus.batches()
     weights = sum(parameter.numel() for parameter in model.parameters())
     gate = open_gate({"weights": weights, "padding": round(batches.padding_share(), 4)})
-    for batch in batches.stream():
+    for batch in sampled(batches):
         source, target, wanted = (torch.from_numpy(ids).long() for ids in batch[:3])
         logits = model(source, target)
         wanted = torch.where(torch.from_numpy(batch.weights) > 0, wanted, -100)

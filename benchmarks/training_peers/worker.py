@@ -1,6 +1,6 @@
 """One trainer in a process of its own: reads one request a line, writes one answer a line, both JSON (`gate.Gate`).
 
-    python worker.py SYSTEM FOLDER CORES
+python worker.py SYSTEM FOLDER CORES
 """
 
 import sys

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_transformer.model import build_transformer
 from keras_transformer.training.accumulation import AccumulatingTransformer
-from keras_transformer.training.feeds import has_gpu
+from keras_transformer.training.feeds import compiles_shapes, has_gpu
 from keras_transformer.training.losses import LabelSmoothedCrossEntropy
 from keras_transformer.training.schedule import WarmupInverseSquareRoot
 
@@ -83,5 +83,4 @@ def precision(train_config):
 def _jit(jit_compile):
     if jit_compile != "auto":
         return jit_compile == "on"
-    backend = keras.config.backend()
-    return backend == "jax" or (backend == "tensorflow" and has_gpu())
+    return compiles_shapes()
