@@ -163,7 +163,7 @@ class TrainConfig:
         max_steps: Updates in all.
         max_minutes: Wall-clock limit of one call of the command; 0 means none.
         batch_tokens: Target tokens an update, padding counted (the source side obeys the same budget).
-        max_shapes: Most different shapes (B, S, T) of batches: few are compiled sooner (JAX, XLA), many pad less.
+        max_shapes: Most different shapes (B, S, T) of batches; 0: 128, or 64 where each is compiled (JAX, XLA).
         accumulate_steps: Parts that a batch is computed in, one after another: the same update, less memory.
         learning_rate: Factor on D^-0.5 · min(step^-0.5, step · warmup^-1.5); 1 is the paper.
         warmup_steps: Updates of linear warm-up.
@@ -190,7 +190,7 @@ class TrainConfig:
     max_steps: int = 100_000
     max_minutes: float = 0.0
     batch_tokens: int = 4096
-    max_shapes: int = 128
+    max_shapes: int = 0
     accumulate_steps: int = 1
     learning_rate: float = 1.0
     warmup_steps: int = 4000
@@ -214,11 +214,11 @@ class TrainConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        counts = ("max_steps", "batch_tokens", "max_shapes", "accumulate_steps", "warmup_steps")
+        counts = ("max_steps", "batch_tokens", "accumulate_steps", "warmup_steps")
         every = ("evaluate_every", "evaluate_pairs", "checkpoint_every", "keep_best")
         for name in (*counts, *every):
             _require(getattr(self, name) >= 1, f"train.{name}", "be at least 1", getattr(self, name))
-        for name in ("max_minutes", "clip_norm", "cooldown_steps", "average_last", "patience"):
+        for name in ("max_shapes", "max_minutes", "clip_norm", "cooldown_steps", "average_last", "patience"):
             _require(getattr(self, name) >= 0, f"train.{name}", "be at least 0", getattr(self, name))
         _require(
             self.cooldown_steps <= self.max_steps,

@@ -25,6 +25,7 @@ class Worker:
         threads: For the libraries that read it from the environment.
         environment: More variables.
         python: Interpreter; None takes this one.
+        script: What it runs.
 
     Attributes:
         first: What the worker said of its start, with `first_seconds` from process start to the first
@@ -37,12 +38,13 @@ class Worker:
         threads: int,
         environment: dict[str, str] | None = None,
         python: Path | None = None,
+        script: Path = WORKER,
     ) -> None:
         self._name = " ".join(arguments)
         variables = {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
         started = time.perf_counter()
         self._process = subprocess.Popen(
-            [str(python or sys.executable), str(WORKER), *arguments],
+            [str(python or sys.executable), str(script), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **variables, **(environment or {})},

@@ -98,13 +98,11 @@ class MultiHeadAttention(keras.layers.Layer):
     def project_query_keys_values(self, hidden):
         """Self-attention's three (B, T, H, K) from `hidden` (B, T, D)."""
         heads = self.split_heads(self.query_key_value(hidden))  # (B, T, 3H, K)
-        h = self.num_heads
-        return heads[:, :, :h], heads[:, :, h : 2 * h], heads[:, :, 2 * h :]
+        return ops.split(heads, 3, axis=2)  # one copy backward, where slices are three sums of padded arrays
 
     def project_keys_values(self, encoder_outputs):
         """Cross-attention's keys and values (B, S, H, K) from `encoder_outputs` (B, S, D)."""
-        heads = self.split_heads(self.key_value(encoder_outputs))  # (B, S, 2H, K)
-        return heads[:, :, : self.num_heads], heads[:, :, self.num_heads :]
+        return ops.split(self.split_heads(self.key_value(encoder_outputs)), 2, axis=2)  # from (B, S, 2H, K)
 
     def attend(self, query, keys, values, mask, is_causal=False, training=False):
         """Mixed values after W^O: float (B, T, D).

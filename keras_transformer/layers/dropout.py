@@ -38,5 +38,5 @@ class Dropout(keras.layers.Dropout):
         )
         kept = ops.view(words, "int16") >= dropped - LEVELS // 2  # uniform on -2^15 .. 2^15 - 1
         kept = ops.reshape(kept, shape)
-        scale = ops.cast(LEVELS / (LEVELS - dropped), inputs.dtype)
-        return ops.where(kept, inputs * scale, ops.zeros((), inputs.dtype))
+        # A product, not a choice: torch's CPU kernel for `where` with a scalar is four times slower, both ways.
+        return inputs * (ops.cast(kept, inputs.dtype) * (LEVELS / (LEVELS - dropped)))

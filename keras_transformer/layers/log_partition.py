@@ -55,7 +55,8 @@ def mean_log_partition(hidden, table, shares, chunk_logits, needs_gradient=True)
             probabilities = ops.cast(probabilities, hidden.dtype)
             shared_rows = ops.cast(share_chunks[i][:, None], hidden.dtype) * hidden_chunks[i]
             rows = ops.matmul(probabilities, table)[None]  # (1, size, D)
-            to_hidden = ops.slice_update(to_hidden, (i, 0, 0), rows)
+            # Not slice_update: TensorFlow compiles that by XLA, anew for each shape, and copies the whole.
+            to_hidden = ops.scatter_update(to_hidden, ops.reshape(i, (1, 1)), rows)
             to_table = to_table + ops.cast(ops.matmul(ops.transpose(probabilities), shared_rows), "float32")
             return total + ops.sum(share_chunks[i] * log_partition), to_hidden, to_table
 

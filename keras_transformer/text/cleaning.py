@@ -1,6 +1,7 @@
 """Cleaning of parallel text: what is dropped, by which rule, and how often."""
 
 import hashlib
+import json
 import re
 from array import array
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_transformer.text.content_cache import made_once
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -17,6 +20,7 @@ _WORDS = re.compile(r"\w+")
 _MAX_EXAMPLES = 3
 _COPY_WORDS = 4  # names of up to four words may stand untranslated
 _GRACE_WORDS = 5  # "Ciao." for "Hello there, my dear old friend." is no mistake
+_FORMAT = 1  # part of the cache's key: raise it where a rule changes
 RULES = ("empty", "overlong", "ratio", "copy", "held_out", "duplicate")
 
 
@@ -77,8 +81,27 @@ def clean(
 
     Returns:
         The kept pairs, stripped of outer white space, on disk where `dataset` is; and the report. Memory
-        is some 20 bytes a pair, whatever the length of its text.
+        is some 60 bytes a pair, whatever the length of its text. The same text is examined once.
     """
+    # The fingerprint of a data set stands for its text.
+    texts = [dataset._fingerprint, held_out._fingerprint if held_out is not None else ""]
+    key = ["cleaning", _FORMAT, max_characters, max_word_ratio, *texts]
+
+    def write(path: str) -> None:
+        rows, report = _examine(dataset, max_characters, max_word_ratio, held_out)
+        with open(path, "wb") as file:
+            np.savez(file, rows=rows, report=json.dumps(report.to_dict()))
+
+    with np.load(made_once(key, ".npz", write)) as found:
+        kept, report = found["rows"], CleaningReport(**json.loads(str(found["report"])))
+    cleaned = dataset.select(kept).map(_strip, batched=True, batch_size=10_000, desc="cleaning")
+    return cleaned, report
+
+
+def _examine(
+    dataset: "Dataset", max_characters: int, max_word_ratio: float, held_out: "Dataset | None"
+) -> tuple[NDArray[np.int64], CleaningReport]:
+    """The rows to keep, and the report."""
     blocked = _sentence_hashes(held_out) if held_out is not None else set()
     dropped = dict.fromkeys(RULES, 0)
     examples: dict[str, list[int]] = {rule: [] for rule in RULES}
@@ -103,8 +126,7 @@ def clean(
     for row in candidates[~first].tolist():
         drop("duplicate", row)
     kept = candidates[first]
-    cleaned = dataset.select(kept).map(_strip, batched=True, batch_size=10_000, desc="cleaning")
-    return cleaned, CleaningReport(read, len(kept), dropped, examples)
+    return kept, CleaningReport(read, len(kept), dropped, examples)
 
 
 def _broken_rule(source: str, target: str, max_characters: int, max_word_ratio: float) -> str | None:

@@ -3,16 +3,14 @@
 Each gives a `datasets.Dataset` with the columns `source` and `target`, memory-mapped from an Arrow file, so
 that a corpus larger than memory can be read. A mistake in a file is a `UserError` that names the file and
 the line. The Arrow files lie in `cache_dir`, by default the cache of `datasets`; a file is read again
-when it has changed.
+when its content has changed.
 """
 
 import csv
 import gzip
-import hashlib
 import itertools
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
@@ -20,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_transformer.errors import UserError
+from keras_transformer.text.content_cache import PathLike, content_digest, made_once
 from keras_transformer.text.tokenizer import normalise
 
 if TYPE_CHECKING:  # translating does not install `datasets`
     from datasets import Dataset
 
-PathLike = str | os.PathLike[str]
 Pair = tuple[str, str]
 EMBEDDED_SPLITS = ("train", "valid", "test")
 EMBEDDED_LANGUAGES = ("en", "it")
@@ -127,24 +125,18 @@ def _existing(path: PathLike) -> Path:
 def _memory_mapped(
     pairs: Iterable[Pair], paths: Sequence[Path], what: tuple[str, ...], cache_dir: PathLike | None
 ) -> "Dataset":
-    """The pairs as a data set on disk, written once for the same files as they are now."""
+    """The pairs as a data set on disk, written once for files with this content."""
     import datasets
 
-    stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    key = hashlib.sha256(json.dumps([_FORMAT, what, stamps]).encode()).hexdigest()[:32]
-    folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "keras_transformer"
-    arrow = folder / f"{key}.arrow"
-    if not arrow.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(suffix=".unfinished", dir=folder)
-        os.close(handle)
-        try:
-            if not _write_arrow(pairs, unfinished):
-                raise UserError(f"a corpus must hold at least one pair, {paths[0]} is empty. Check the file.")
-            os.replace(unfinished, arrow)
-        finally:
-            Path(unfinished).unlink(missing_ok=True)
-    return datasets.Dataset.from_file(str(arrow))
+    def write(path: str) -> None:
+        if not _write_arrow(pairs, path):
+            raise UserError(f"a corpus must hold at least one pair, {paths[0]} is empty. Check the file.")
+
+    key = ["corpus", _FORMAT, *what, *(content_digest(path) for path in paths)]
+    arrow = made_once(key, ".arrow", write, cache_dir)
+    mapped = datasets.Dataset.from_file(str(arrow))
+    # Left to itself the fingerprint, by which what is made of the text is found again, is that of the file's date.
+    return datasets.Dataset(mapped.data, info=mapped.info, fingerprint=arrow.stem)
 
 
 def _write_arrow(pairs: Iterable[Pair], path: str) -> int:

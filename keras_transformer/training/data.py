@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
+import tokenizers
 from datasets import concatenate_datasets
 
 from keras_transformer.config import ModelConfig
 from keras_transformer.errors import UserError
 from keras_transformer.text.augmentation import KINDS, augment
 from keras_transformer.text.cleaning import clean
+from keras_transformer.text.content_cache import made_once
 from keras_transformer.text.corpus import read_dataset, read_embedded, read_parallel
 from keras_transformer.text.tokenizer import Tokenizer, train_tokenizer
 from keras_transformer.training.batches import TokenTable
@@ -67,7 +69,7 @@ def prepare(config, folder, console):
         limit = config.data.vocabulary_pairs or len(train)
         shown = train.select(range(min(limit, len(train))))
         console.print(f"learning a joint vocabulary from {len(shown):,} pairs …", highlight=False)
-        tokenizer = train_tokenizer(_Sentences(shown), config.model.vocabulary_size)
+        tokenizer = _learned(shown, config.model.vocabulary_size)
         tokenizer.save(tokenizer_path)
     model_config = replace(
         config.model,
@@ -91,6 +93,14 @@ def prepare(config, folder, console):
     order = np.random.default_rng(0).permutation(len(valid))
     valid_texts = [(row["source"], row["target"]) for row in valid.select(order)]
     return Prepared(tokenizer, model_config, train_tokens, valid_tokens, valid_texts, report)
+
+
+def _learned(dataset, vocabulary_size):
+    """The tokenizer that this text gives; learnt once for the same text."""
+    key = ["tokenizer", tokenizers.__version__, vocabulary_size, dataset._fingerprint]
+    return Tokenizer.from_file(
+        made_once(key, ".json", lambda path: train_tokenizer(_Sentences(dataset), vocabulary_size).save(path))
+    )
 
 
 class _Sentences:

@@ -1,6 +1,7 @@
 """One NumPy source of batches, brought to each backend in the form it likes.
 
-Only this file, accumulation.py, replicas.py and random_state.py of training name torch, TensorFlow or JAX.
+Only this file, accumulation.py, replicas.py, random_state.py and torch_loss.py of training name torch, TensorFlow
+or JAX.
 """
 
 import queue
@@ -31,6 +32,11 @@ def has_gpu():
     import jax
 
     return jax.default_backend() == "gpu"
+
+
+def compiles_shapes():
+    """Whether the current backend compiles the model anew for each shape of batch."""
+    return keras.config.backend() == "jax" or (keras.config.backend() == "tensorflow" and has_gpu())
 
 
 def feed(make_batches, replicas=None):

@@ -3,8 +3,9 @@
 import shutil
 
 from keras_transformer.errors import UserError
-from keras_transformer.training.batches import Batches
+from keras_transformer.training.batches import COMPILED_SHAPES, MAX_SHAPES, Batches
 from keras_transformer.training.checkpoint import find_checkpoint, read_description
+from keras_transformer.training.feeds import compiles_shapes
 
 
 def source_checkpoint(config, folder):
@@ -42,5 +43,5 @@ def make_batches(pairs, model_config, train_config):
         bos_id=model_config.bos_id,
         eos_id=model_config.eos_id,
         seed=train_config.seed,
-        max_shapes=train_config.max_shapes,
+        max_shapes=train_config.max_shapes or (COMPILED_SHAPES if compiles_shapes() else MAX_SHAPES),
     )

@@ -86,18 +86,21 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
         weights = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
         shares = weights / ops.maximum(ops.sum(weights), keras.config.epsilon())
         hidden = ops.reshape(hidden, (-1, hidden.shape[-1]))  # (N, D)
-        log_partition = mean_log_partition(
-            hidden,
-            ops.cast(table, hidden.dtype),
-            shares,
-            GPU_CHUNK_LOGITS if has_gpu() else CPU_CHUNK_LOGITS,
-            needs_gradient=training,
-        )
+        log_partition = self._log_partition(hidden, ops.cast(table, hidden.dtype), shares, training)
         wanted = (1.0 - self.label_smoothing) * ops.take(table, targets, axis=0)  # (N, D)
         if self.label_smoothing:
             wanted = wanted + self.label_smoothing * ops.mean(table, axis=0)
         wanted_score = ops.sum(ops.cast(hidden, "float32") * wanted, axis=-1)  # (N,)
         return log_partition - ops.sum(shares * wanted_score)
+
+    def _log_partition(self, hidden, table, shares, training):
+        if keras.config.backend() == "torch":
+            from keras_transformer.training import torch_loss
+
+            if torch_loss.fits(hidden):
+                return torch_loss.mean_log_partition(hidden, table, shares, needs_gradient=training)
+        chunk_logits = GPU_CHUNK_LOGITS if has_gpu() else CPU_CHUNK_LOGITS
+        return mean_log_partition(hidden, table, shares, chunk_logits, needs_gradient=training)
 
     def get_config(self):
         return {**super().get_config(), "label_smoothing": self.label_smoothing, "pad_id": self.pad_id}

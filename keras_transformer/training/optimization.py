@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_transformer.model import build_transformer
 from keras_transformer.training.accumulation import AccumulatingTransformer
-from keras_transformer.training.feeds import has_gpu
+from keras_transformer.training.feeds import compiles_shapes, has_gpu
 from keras_transformer.training.losses import LabelSmoothedCrossEntropy
 from keras_transformer.training.replicas import Replicas
 from keras_transformer.training.schedule import WarmupInverseSquareRoot
@@ -96,6 +96,5 @@ def precision(train_config):
 def _jit(jit_compile, replicas):
     if jit_compile != "auto":
         return jit_compile == "on"
-    backend = keras.config.backend()
     # XLA compiles no sums between TensorFlow's replicas.
-    return backend == "jax" or (backend == "tensorflow" and has_gpu() and replicas.count == 1)
+    return compiles_shapes() and (keras.config.backend() == "jax" or replicas.count == 1)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from keras_transformer.config import ModelConfig, TrainConfig
-from keras_transformer.training.batches import Batch
+from keras_transformer.training.batches import Batch, Batches
 from keras_transformer.training.feeds import feed, prefetched
+from keras_transformer.training.losses import LabelSmoothedCrossEntropy
 from keras_transformer.training.run import compiled_model
 
 
@@ -67,6 +68,51 @@ def test_a_feed_gives_keras_every_batch_in_its_own_shape():
     model.fit(feed(lambda: iter(given)), epochs=1, verbose=0, shuffle=False, callbacks=[Seen()])
     assert seen == [0, 1, 2, 3]
     assert np.isfinite(model.evaluate(feed(lambda: iter(given)), verbose=0, return_dict=True)["token_loss"])
+
+
+def test_batches_are_made_while_the_step_runs():
+    """The reader holds its first batch and asks for no more: the next ones are made all the same."""
+    made, enough = [], threading.Event()
+
+    def source():
+        for number in range(9):
+            made.append(number)
+            if number == 3:
+                enough.set()
+            yield batch(2, 3, 5)
+
+    reader = iter(feed(source))
+    next(reader)
+    assert enough.wait(20), f"made only {len(made)} batches"
+
+
+@pytest.mark.skipif(keras.config.backend() == "torch", reason="torch compiles nothing")
+def test_nothing_is_compiled_after_the_first_epoch(monkeypatch):
+    """Python runs the loss once for each compilation, which bakes in what it did."""
+    rng = np.random.default_rng(0)
+    sides = [[rng.integers(4, 30, n).astype(np.int32) for n in rng.integers(2, 14, 60)] for _ in range(2)]
+    batches = Batches(*sides, batch_tokens=60, pad_id=0, bos_id=1, eos_id=2, seed=1, max_shapes=3)
+    traced, counts = [], []
+    of_hidden = LabelSmoothedCrossEntropy.of_hidden
+
+    def counted(self, *arguments, **options):
+        traced.append(True)
+        return of_hidden(self, *arguments, **options)
+
+    monkeypatch.setattr(LabelSmoothedCrossEntropy, "of_hidden", counted)
+
+    class Count(keras.callbacks.Callback):
+        def on_train_batch_end(self, number, logs=None):
+            counts.append(len(traced))
+
+    steps = 3 * len(batches)
+    tiny_model().fit(
+        feed(batches.stream), steps_per_epoch=steps, callbacks=[Count()], shuffle=False, verbose=0
+    )
+    first = counts[len(batches) - 1]
+    assert len(batches.buckets) == 3
+    assert first >= (3 if keras.config.backend() == "jax" else 1)
+    assert counts[-1] == first < len(batches)
 
 
 def test_the_reported_loss_is_weighted_by_tokens():

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -68,6 +69,10 @@ def by_hand_of_hidden(hidden, table, smoothing):
 def chunk_tokens(request, monkeypatch):
     """Chunks of one token, of parts of a row, uneven and larger than the batch of six tokens."""
     monkeypatch.setattr(losses, "CPU_CHUNK_LOGITS", request.param * V)
+    if keras.config.backend() == "torch":
+        from keras_transformer.training import torch_loss
+
+        monkeypatch.setattr(torch_loss, "CHUNK_LOGITS", request.param * V)
     return request.param
 
 
@@ -115,6 +120,28 @@ def test_the_loss_of_hidden_leaves_padding_out_and_stands_extremes():
     expected = float(to_numpy(loss(targets, 1000 * HIDDEN @ TABLE.T)))
     assert found == pytest.approx(expected, rel=1e-5)
     assert np.isfinite(found)
+
+
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="torch has sums of its own")
+@pytest.mark.usefixtures("chunk_tokens")
+def test_torch_s_own_sums_are_those_of_keras_ops(monkeypatch):
+    import torch
+
+    from keras_transformer.training import torch_loss
+
+    assert torch_loss.fits(torch.zeros(2))
+    assert not torch_loss.fits(torch.zeros(2, dtype=torch.bfloat16))
+
+    def value_and_gradients():
+        hidden, table = torch.tensor(HIDDEN, requires_grad=True), torch.tensor(TABLE, requires_grad=True)
+        loss = LabelSmoothedCrossEntropy(0.1).of_hidden(TARGETS, hidden, table, WEIGHTS)
+        loss.backward()
+        return [to_numpy(tensor.detach()) for tensor in (loss, hidden.grad, table.grad)]
+
+    own = value_and_gradients()
+    monkeypatch.setattr(torch_loss, "fits", lambda hidden: False)
+    for found, expected in zip(own, value_and_gradients(), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)  # float32 sums of 7
 
 
 def test_config_round_trip():
