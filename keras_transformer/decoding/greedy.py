@@ -39,9 +39,8 @@ class GreedySearch(Slots):
         ended = chosen == self._eos_id
         done = ((ended | (self._positions + 1 >= self._limits)) & self._alive).nonzero()[0].tolist()
         found = [self._ended(slot, finished=bool(ended[slot])) for slot in done]
-        for slot in self._looked_at().tolist():
-            keep = None if slot in done else self._loop_in(slot, slot)
-            if keep is not None:
+        for slot, _, keep in self._loops():
+            if slot not in done:
                 done.append(slot)
                 found.append(self._ended(slot, keep=keep))
         self._moved(np.array(done, np.int64))

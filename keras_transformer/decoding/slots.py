@@ -12,8 +12,6 @@ import numpy as np
 
 from keras_transformer.decoding.steps import Ended, FindLoop, IntArray, ShrinkingStep
 
-_NONE = np.zeros(0, np.int64)
-
 
 class Slots:
     """What greedy and beam search share: who is in which slot, and at which position.
@@ -111,7 +109,7 @@ class Slots:
         self._num_alive += len(slots)
         self._sentences[slots], self._limits[slots] = sentences, limits + position
         self._positions[slots], self._starts[slots], self._alive[slots] = position, position, True
-        rows = (slots[:, None] * self._width + np.arange(self._width)).reshape(-1)
+        rows = self._rows_of(slots)
         self._fed[rows] = self._bos_id if token_ids is None else np.repeat(np.asarray(token_ids), self._width)
         self._grow(int(self._limits.max()))
         self._begin(slots)
@@ -131,8 +129,7 @@ class Slots:
         if not isinstance(self._step, ShrinkingStep) or len(stay) in (0, self.num_slots):
             return
         self._step.keep(stay)
-        rows = (stay[:, None] * self._width + np.arange(self._width)).reshape(-1)
-        self._keep(stay, rows)
+        self._keep(stay, self._rows_of(stay))
 
     def _begin(self, slots: IntArray) -> None:
         """Sentences have been put into `slots`."""
@@ -166,19 +163,32 @@ class Slots:
             self._positions[free] = 0
             self._fed[free if self._width == 1 else np.repeat(free, self._width)] = self._pad_id
 
-    def _looked_at(self) -> IntArray:
-        """The slots whose output is due for a look for loops: every fourth token is soon enough."""
-        if self._find_loop is None or (self._num_steps is not None and self._num_steps % 4 != 3):
-            return _NONE
-        due: IntArray = (self._alive & ((self._positions - self._starts) % 4 == 3)).nonzero()[0]
-        return due
+    def _loops(self) -> list[tuple[int, int, int]]:
+        """Slot, row and tokens to keep of the outputs, the newest tokens written, that run into a loop.
 
-    def _loop_in(self, slot: int, row: int) -> int | None:
-        """How many of the tokens of `row`, the newest written, to keep if they run into a loop."""
-        if self._find_loop is None:
-            return None
-        tokens = self._tokens[row, self._starts[slot] : self._positions[slot] + 1]
-        return self._find_loop(int(self._sentences[slot]), tokens)
+        Every fourth token is soon enough to look.
+        """
+        if self._find_loop is None or (self._num_steps is not None and self._num_steps % 4 != 3):
+            return []
+        due = (self._alive & ((self._positions - self._starts) % 4 == 3)).nonzero()[0]
+        found = []
+        for start in np.unique(self._starts[due]).tolist():  # of forced beginnings; 0 but for them
+            slots = due[self._starts[due] == start]
+            rows = self._rows_of(slots)
+            ends = np.repeat(self._positions[slots] + 1 - start, self._width)
+            for nth in self._find_loop.suspects(self._tokens[rows, start:], ends).tolist():
+                row = int(rows[nth])
+                slot = row // self._width
+                keep = self._find_loop(
+                    int(self._sentences[slot]), self._tokens[row, start : start + ends[nth]]
+                )
+                if keep is not None:
+                    found.append((slot, row, keep))
+        return found
+
+    def _rows_of(self, slots: IntArray) -> IntArray:
+        """The rows of slots, ascending."""
+        return (slots[:, None] * self._width + np.arange(self._width)).reshape(-1)
 
     def _checked(self, logits: Any) -> Any:
         logits = np.asarray(logits)

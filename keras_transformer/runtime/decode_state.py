@@ -16,8 +16,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from keras_transformer.decoding.cancellation import Cancellation
+from keras_transformer.decoding.steps import Ranked
 from keras_transformer.runtime import bundle as names
 from keras_transformer.runtime.encoding import encode
+from keras_transformer.runtime.ranking import BoundRanking
 
 if TYPE_CHECKING:
     from keras_transformer.runtime.sessions import Engine
@@ -79,6 +81,7 @@ class DecodeState:
         expected = int(1.25 * source_ids.shape[1]) + 8  # most targets are no longer; the others grow
         shape = (num_rows, manifest.num_heads, min(max_length, expected), manifest.cache_head_dim)
         self._past: Any = engine.pool.room((2 * manifest.num_decoder_layers, *shape))
+        self._ranking: BoundRanking | None = None
         self._arrays: dict[str, NDArray[Any]] = {}  # outputs of a step, for as many rows as there ever were
         self._last = np.full(num_rows, -1, np.int32)  # position of each row's newest token
         self._bind()
@@ -137,6 +140,19 @@ class DecodeState:
         if not np.isfinite(logits[np.arange(len(found)), found]).all():
             raise FloatingPointError(_NOT_FINITE)
         return found
+
+    def ranked(self, token_ids: IntArray, positions: int | IntArray) -> Ranked:
+        """Feed one token a row, as a call does; return log-probabilities (R, V) and their block maxima.
+
+        Raises:
+            ValueError: another number of tokens than rows, or no room left at a position.
+            Cancelled: the state's cancellation was cancelled.
+        """
+        logits = self(token_ids, positions)
+        if self._ranking is None:
+            self._ranking = self._engine.ranking.bind(logits)
+        self._run(self._engine.ranking.session, self._ranking.binding)
+        return self._ranking.ranked
 
     def feed(self, token_ids: IntArray, position: int = 0) -> NDArray[np.float32]:
         """Feed token_ids (R, T) at `position` and after it: a forced prefix, or a whole target to score.
@@ -336,6 +352,7 @@ class DecodeState:
         self._total = np.ones(1, np.int32)
         self._step_shapes = self._shapes(1)
         self._steps: dict[tuple[str, ...], _Step] = {}
+        self._ranking = None
         device = self._engine.memory_device
         # The total stays in CPU memory, where the kernel reads it.
         self._device_inputs = (

@@ -1,8 +1,5 @@
 """Keys and values in a GPU's memory: rows are moved there, by a small graph of our own, and never through the CPU.
 
-The graph is written in the protobuf wire format (https://protobuf.dev/programming-guides/encoding/), so that
-translating needs no package for writing models.
-
 Letters: P parts, R rows, N new rows, H heads, X positions, K head width.
 """
 
@@ -15,11 +12,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from keras_transformer.runtime.small_graph import SmallGraph
+
 IntArray = NDArray[np.integer[Any]]
 
-_FLOATS = {np.dtype(np.float32): 1, np.dtype(np.float16): 10}  # TensorProto.DataType
-_INT64 = 7
-_OPSET, _IR_VERSION = 21, 10
 _AXIS_OF_ROWS, _AXIS_OF_POSITIONS = 1, 3
 
 
@@ -134,53 +130,13 @@ class DeviceMover:
 
 
 def _moving_graph(dtype: np.dtype[Any]) -> bytes:
-    """moved = Gather(Concat(Pad(first), Pad(second)), rows), an ONNX model."""
-    nodes = [
-        _node("Pad", ["first", "first_pads"], "first_long"),
-        _node("Pad", ["second", "second_pads"], "second_long"),
-        _node("Concat", ["first_long", "second_long"], "all", _AXIS_OF_ROWS),
-        _node("Gather", ["all", "rows"], "moved", _AXIS_OF_ROWS),
-    ]
-    floats = _FLOATS[dtype]
-    inputs = [
-        _value("first", floats, ["parts", "rows", "heads", "positions", "width"]),
-        _value("first_pads", _INT64, ["ten"]),
-        _value("second", floats, ["parts", "more", "heads", "fewer", "width"]),
-        _value("second_pads", _INT64, ["ten"]),
-        _value("rows", _INT64, ["found"]),
-    ]
-    output = _value("moved", floats, ["parts", "found", "heads", "longest", "width"])
-    graph = b"".join(_field(1, node) for node in nodes) + _field(2, b"moving")
-    graph += b"".join(_field(11, one) for one in inputs) + _field(12, output)
-    opset = _field(1, b"") + _number(2, _OPSET)
-    return _number(1, _IR_VERSION) + _field(7, graph) + _field(8, opset)
-
-
-def _node(operator: str, inputs: Sequence[str], output: str, axis: int | None = None) -> bytes:
-    node = b"".join(_field(1, name.encode()) for name in inputs) + _field(2, output.encode())
-    node += _field(4, operator.encode())
-    if axis is not None:
-        node += _field(5, _field(1, b"axis") + _number(3, axis) + _number(20, 2))  # 2: an integer
-    return node
-
-
-def _value(name: str, element_type: int, sizes: Sequence[str]) -> bytes:
-    shape = b"".join(_field(1, _field(2, size.encode())) for size in sizes)
-    tensor = _number(1, element_type) + _field(2, shape)
-    return _field(1, name.encode()) + _field(2, _field(1, tensor))
-
-
-def _field(number: int, data: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(data)) + data
-
-
-def _number(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    found = bytearray()
-    while value >= 0x80:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*found, value])
+    """moved = Gather(Concat(Pad(first), Pad(second)), rows)."""
+    graph = SmallGraph()
+    for name in ("first", "second"):
+        graph.input(name, dtype, 5)
+        graph.node("Pad", [name, graph.input(f"{name}_pads", np.int64, 1)], f"{name}_long")
+    graph.input("rows", np.int64, 1)
+    graph.output("moved", dtype, 5)
+    graph.node("Concat", ["first_long", "second_long"], "all", axis=_AXIS_OF_ROWS)
+    graph.node("Gather", ["all", "rows"], "moved", axis=_AXIS_OF_ROWS)
+    return bytes(graph)

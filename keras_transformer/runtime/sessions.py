@@ -3,6 +3,7 @@
 Several states may run at once over one engine: ONNX Runtime releases the interpreter lock while it computes.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -25,6 +26,7 @@ from keras_transformer.runtime.devices import (
 )
 from keras_transformer.runtime.external_data import read_floats
 from keras_transformer.runtime.memory import MemoryPool
+from keras_transformer.runtime.ranking import Ranking
 from keras_transformer.runtime.screen import Screen
 
 IntArray: TypeAlias = NDArray[np.integer[Any]]
@@ -128,6 +130,12 @@ class Engine:
         engine = cls(encoder, decoder, bundle.manifest, device, note, precision, screen)
         engine._shared = shared, values  # the sessions read this memory
         return engine
+
+    @functools.cached_property
+    def ranking(self) -> Ranking:
+        """What turns a step's logits into what beam search asks for."""
+        threads = self.decoder.get_session_options().intra_op_num_threads
+        return Ranking(self.manifest.vocabulary_size, threads)
 
     @property
     def memory_device(self) -> str | None:

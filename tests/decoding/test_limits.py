@@ -77,3 +77,20 @@ def test_each_row_has_its_own_source():
     loop = np.array([9] * 28)
     assert guard(0, loop) is None
     assert guard(1, loop) == 1
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=40), min_size=1, max_size=5))
+def test_whatever_the_guard_would_cut_is_under_suspicion(rows):
+    guard = LoopGuard([np.array([5])] * len(rows))
+    tokens = np.full((len(rows), 41), 7)
+    for row, values in zip(tokens, rows, strict=True):
+        row[: len(values)] = values
+    suspects = guard.suspects(tokens, np.array([len(values) for values in rows])).tolist()
+    cut = [row for row, values in enumerate(rows) if guard(row, np.array(values)) is not None]
+    assert set(cut) <= set(suspects)
+
+
+def test_text_without_repetition_is_not_under_suspicion():
+    tokens = np.array([list(range(30)), [*range(28), 4, 27], [*range(10), *[9] * 20]])
+    assert LoopGuard([]).suspects(tokens, np.full(3, 30)).tolist() == [2]
+    assert LoopGuard([]).suspects(tokens, np.full(3, 11)).tolist() == []  # too short for a loop

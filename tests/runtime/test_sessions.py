@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from keras_transformer.decoding.candidates import summarise
 from keras_transformer.decoding.search import greedy_search
 from keras_transformer.decoding.steps import DecodeStep, ShrinkingStep
 from keras_transformer.errors import UserError
@@ -303,3 +304,13 @@ def test_a_choice_among_broken_numbers_is_refused(tmp_path):
     state = Engine.load(bundle, "cpu", 1).start([np.array([4, 2])])
     with pytest.raises(FloatingPointError, match=r"\AThe best logit must be a finite number, it is not"):
         state.likeliest(np.array([1]), 0)
+
+
+def test_a_step_ranks_what_it_gives(engine, sources, target):
+    logits = engine.start(sources, 6, 2)(np.repeat(target[:, 0], 2), 0)
+    state = engine.start(sources, 6, 2)
+    for _ in range(2):  # the same token at the same place writes the same caches
+        ranked = state.ranked(np.repeat(target[:, 0], 2), 0)
+        expected = logits - summarise(logits).normalisers[:, None]
+        np.testing.assert_allclose(ranked.log_probs, expected, rtol=0, atol=1e-5)  # two float32 sums
+        np.testing.assert_array_equal(ranked.maxima.max(axis=1), ranked.log_probs.max(axis=1))
