@@ -86,7 +86,7 @@ class BeamSearch(Slots):
         done = slots[over].tolist()
         done += self._cut_loops(done)
         found = [self._ended(slot) for slot in done]
-        self._moved(np.array(done, np.int64))
+        self._moved(done)
         return found
 
     def _continue(self, slots: IntArray) -> Candidates:

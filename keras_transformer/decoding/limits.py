@@ -61,13 +61,11 @@ class LoopGuard:
     def __init__(self, sources: Sequence[IntArray]) -> None:
         self._sources = sources
 
-    def suspects(self, tokens: IntArray, ends: IntArray) -> IntArray:
-        """Rows of tokens (N, T) up to `ends` (N,) whose last token stands twice before at one distance."""
-        places = ends[:, None] - 1 - np.arange(2 * LONGEST_UNIT + 1)  # (N, W), the newest first
-        newest = np.where(places >= 0, tokens[np.arange(len(tokens))[:, None], np.maximum(places, 0)], -1)
+    def suspects(self, newest: IntArray, lengths: IntArray) -> IntArray:
+        """The rows whose last token stands twice before at one distance; see `steps.FindLoop`."""
         last = newest[:, :1]
-        again = (newest[:, 1 : LONGEST_UNIT + 1] == last) & (newest[:, 2::2] == last)  # (N, unit)
-        found: IntArray = (again.any(axis=1) & (ends >= FEWEST_LOOP_TOKENS)).nonzero()[0]
+        again = (newest[:, 1 : LONGEST_UNIT + 1] == last) & (newest[:, 2 : 2 * LONGEST_UNIT + 1 : 2] == last)
+        found: IntArray = (again.any(axis=1) & (lengths >= FEWEST_LOOP_TOKENS)).nonzero()[0]
         return found
 
     def __call__(self, row: int, tokens: IntArray) -> int | None:

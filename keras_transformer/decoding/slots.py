@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_transformer.decoding.steps import Ended, FindLoop, IntArray, ShrinkingStep
+from keras_transformer.decoding.steps import NEWEST, Ended, FindLoop, IntArray, ShrinkingStep
+
+_BACKWARDS = 1 + np.arange(NEWEST)
+_SHORTEST_LOOK = 8  # tokens; nobody calls fewer a loop
 
 
 class Slots:
@@ -49,6 +52,7 @@ class Slots:
         self._starts = np.zeros(num_slots, np.int64)  # the first position whose token is the search's own
         self._limits = np.ones(num_slots, np.int64)  # the position at which an output must have ended
         self._num_alive = 0
+        self._steps_left = 0  # until the first sentence is at its limit, at the least
         self._shared: int | None = 0  # the position of all, until one is put in later than the others
         self._num_steps: int | None = 0  # since all began together
         self._fed = np.full(num_slots * rows_per_slot, pad_id, np.int64)  # (R,)
@@ -111,6 +115,7 @@ class Slots:
         self._positions[slots], self._starts[slots], self._alive[slots] = position, position, True
         rows = self._rows_of(slots)
         self._fed[rows] = self._bos_id if token_ids is None else np.repeat(np.asarray(token_ids), self._width)
+        self._steps_left = int((self._limits - self._positions)[self._alive].min())
         self._grow(int(self._limits.max()))
         self._begin(slots)
 
@@ -147,16 +152,19 @@ class Slots:
             return self._shared
         return self._positions if self._width == 1 else np.repeat(self._positions, self._width)
 
-    def _moved(self, done: IntArray) -> None:
+    def _moved(self, done: list[int]) -> None:
         """All have moved on by one token; the slots `done` are free."""
         if self._shared is not None:
             self._shared += 1
         if self._num_steps is not None:
             self._num_steps += 1
         self._positions += 1
+        self._steps_left -= 1
         if len(done):
             self._alive[done] = False
             self._num_alive -= len(done)
+            if self._num_alive:
+                self._steps_left = int((self._limits - self._positions)[self._alive].min())
         if self._num_alive < len(self._alive):
             free = ~self._alive
             # A free slot is fed padding at the first position, where it attends to nothing but itself.
@@ -170,20 +178,24 @@ class Slots:
         """
         if self._find_loop is None or (self._num_steps is not None and self._num_steps % 4 != 3):
             return []
-        due = (self._alive & ((self._positions - self._starts) % 4 == 3)).nonzero()[0]
+        slots = (self._alive & ((self._positions - self._starts) % 4 == 3)).nonzero()[0]
+        starts, ends = self._starts[slots], self._positions[slots] + 1
+        if len(slots) and (ends - starts).max() < _SHORTEST_LOOK:
+            return []
+        if self._width > 1:
+            starts, ends = np.repeat(starts, self._width), np.repeat(ends, self._width)
+        rows = self._rows_of(slots)
+        places = ends[:, None] - _BACKWARDS  # (N, NEWEST)
+        newest = self._tokens[rows[:, None], np.maximum(places, 0)]
+        newest[places < starts[:, None]] = -1
         found = []
-        for start in np.unique(self._starts[due]).tolist():  # of forced beginnings; 0 but for them
-            slots = due[self._starts[due] == start]
-            rows = self._rows_of(slots)
-            ends = np.repeat(self._positions[slots] + 1 - start, self._width)
-            for nth in self._find_loop.suspects(self._tokens[rows, start:], ends).tolist():
-                row = int(rows[nth])
-                slot = row // self._width
-                keep = self._find_loop(
-                    int(self._sentences[slot]), self._tokens[row, start : start + ends[nth]]
-                )
-                if keep is not None:
-                    found.append((slot, row, keep))
+        for nth in self._find_loop.suspects(newest, ends - starts).tolist():
+            row = int(rows[nth])
+            slot = row // self._width
+            tokens = self._tokens[row, starts[nth] : ends[nth]]
+            keep = self._find_loop(int(self._sentences[slot]), tokens)
+            if keep is not None:
+                found.append((slot, row, keep))
         return found
 
     def _rows_of(self, slots: IntArray) -> IntArray:

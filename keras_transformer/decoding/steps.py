@@ -24,9 +24,17 @@ class FindLoop(Protocol):
         """Given a sentence's number and its tokens so far: how many to keep if they run into a loop, else None."""
         ...
 
-    def suspects(self, tokens: IntArray, ends: IntArray) -> IntArray:
-        """Rows of tokens (N, T) up to `ends` (N,) that a call may find a loop in: a quick look at all of them."""
+    def suspects(self, newest: IntArray, lengths: IntArray) -> IntArray:
+        """The rows that a call may find a loop in: a quick look at all of them.
+
+        Args:
+            newest: (N, NEWEST), each row's last tokens, the newest first, -1 behind its first one.
+            lengths: (N,), tokens of each.
+        """
         ...
+
+
+NEWEST = 49  # tokens that `FindLoop.suspects` looks at
 
 
 class DecodeStep(Protocol):

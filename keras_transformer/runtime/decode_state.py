@@ -137,7 +137,7 @@ class DecodeState:
                 return screened
         logits = self(token_ids, positions)  # the same step again, if it was screened, writes the same caches
         found: NDArray[np.int64] = logits.argmax(axis=1)
-        if not np.isfinite(logits[np.arange(len(found)), found]).all():
+        if not np.isfinite(logits[self._row_numbers, found]).all():
             raise FloatingPointError(_NOT_FINITE)
         return found
 
@@ -350,6 +350,7 @@ class DecodeState:
         self._tokens = np.zeros((rows, 1), np.int64)
         self._positions = np.zeros((rows, 1), np.int64)
         self._total = np.ones(1, np.int32)
+        self._row_numbers = np.arange(rows)
         self._step_shapes = self._shapes(1)
         self._steps: dict[tuple[str, ...], _Step] = {}
         self._ranking = None
