@@ -22,7 +22,7 @@ def tokens_of(config: ModelConfig) -> list[str]:
 
 
 def save_ctranslate2(config: ModelConfig, weights: Weights, folder: Path, precision: str) -> None:
-    """Write a CTranslate2 model folder: `precision` "fp32" or "int8", its own conversion."""
+    """Write a CTranslate2 model folder: `precision` "fp32", "fp16" or "int8", its own conversion."""
     spec = ctranslate2.specs.TransformerSpec.from_config(
         (config.num_encoder_layers, config.num_decoder_layers),
         config.num_heads,
@@ -50,7 +50,7 @@ def save_ctranslate2(config: ModelConfig, weights: Weights, folder: Path, precis
     spec.config.add_source_bos = spec.config.add_source_eos = False  # the ids hold EOS already
     spec.config.layer_norm_epsilon = LAYER_NORM_EPSILON
     spec.validate()
-    spec.optimize(quantization={"fp32": None, "int8": "int8"}[precision])
+    spec.optimize(quantization={"fp32": None, "fp16": "float16", "int8": "int8"}[precision])
     folder.mkdir(parents=True, exist_ok=True)
     spec.save(str(folder))
 

@@ -68,7 +68,7 @@ def prepare(name: str, work: Path, checkpoint: Path | None, report: Callable[[st
         report(f"{name}: writing bundle and CTranslate2 models into {folder}")
         shutil.rmtree(folder, ignore_errors=True)
         if name != SHIPPED:
-            _write_run(COPIERS[name], run)
+            write_run(COPIERS[name], run)
         trained = load_checkpoint(run)
         export_bundle(trained, folder / "bundle", PRECISIONS, name=f"benchmark {name}")
         for precision in PRECISIONS:
@@ -113,7 +113,7 @@ def _digest(more: list[Path]) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
-def _write_run(config: ModelConfig, folder: Path) -> None:
+def write_run(config: ModelConfig, folder: Path) -> None:
     """A run folder as training leaves it, with the float64 oracle in the place of the Keras model."""
     folder.mkdir(parents=True)
     shutil.copyfile(tokenizer_path(), folder / names.TOKENIZER_FILE)

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_transformer.decoding.candidates import Candidate, best_candidates, summarise
+from keras_transformer.decoding.candidates import Candidates, best_candidates, summarise
 from keras_transformer.decoding.slots import Slots
-from keras_transformer.decoding.steps import BeamStep, Ended, Hypothesis, IntArray
+from keras_transformer.decoding.steps import BeamStep, Ended, Hypothesis, IntArray, RankingStep
+
+_LEAST_LARGEST = -30.0  # of the largest log-probability of a row, of which no vocabulary has less than -log V
 
 
 class _Ranked(NamedTuple):
@@ -56,62 +58,74 @@ class BeamSearch(Slots):
     ) -> None:
         check_beam(beam_size, length_penalty, num_hypotheses)
         super().__init__(step, num_slots, beam_size, **options)
+        self._ranking = step if isinstance(step, RankingStep) else None
+        self._earlier = np.tri(beam_size, k=-1, dtype=np.bool_)  # (K, K): the second comes before the first
         self._length_penalty = length_penalty
         self._num_hypotheses = num_hypotheses
         self._totals = np.full((num_slots, beam_size), -np.inf)  # (B, K) log-probabilities, -inf = no output
-        self._ranks = [list(range(beam_size)) for _ in range(num_slots)]  # of each beam
-        self._worst = [-np.inf] * num_slots  # score of the last hypothesis, once there are enough
-        self._mildest = [1.0] * num_slots  # the length penalty of the longest output
+        self._ranks = np.tile(np.arange(beam_size), (num_slots, 1))  # (B, K), of each beam
+        self._worst = np.full(num_slots, -np.inf)  # score of the last hypothesis, once there are enough
+        self._mildest = np.ones(num_slots)  # the length penalty of the longest output
         self._pools: list[list[_Ranked]] = [[] for _ in range(num_slots)]  # finished, best first
         self._fallbacks: list[list[_Ranked]] = [[] for _ in range(num_slots)]  # at the limit, or cut
 
     def advance(self) -> list[Ended]:
-        logits = self._checked(self._step(self._fed, self._fed_positions()))
-        summary = summarise(logits)
-        live = self._totals > -np.inf
-        if not np.isfinite(summary.largest).all():
-            self._check_finite(np.where(live.reshape(-1), summary.largest, 0.0))
-        shape = (self.num_slots, self._width, -1)
-        # A dead beam's logits may be anything.
-        offsets = np.where(live, self._totals - summary.normalisers.reshape(shape[:2]), -np.inf)
-        candidates = best_candidates(
-            logits.reshape(shape), summary.maxima.reshape(shape), offsets, self._ranks, 2 * self._width
-        )
-        done, moves = [], _Moves()
-        for slot in self._alive.nonzero()[0].tolist():
-            children = self._children(slot, candidates[slot])
-            if self._is_done(slot, children):
-                done.append(slot)
-            else:
-                self._go_on(slot, children, moves)
-        self._apply(moves)
+        slots = self._alive.nonzero()[0]  # (A,)
+        children = self._continue(slots)
+        best = children.totals[:, 0]
+        at_limit = self._positions[slots] + 1 >= self._limits[slots]
+        # A total only falls, and the longest output has the mildest penalty.
+        over = at_limit | (best == -np.inf) | (self._worst[slots] >= best / self._mildest[slots])
+        if over.any():
+            for nth in at_limit.nonzero()[0].tolist():
+                self._enter_unfinished(int(slots[nth]), children, nth)
+            goes_on = ~over
+            self._go_on(slots[goes_on], children.at(goes_on))
+        else:
+            self._go_on(slots, children)
+        done = slots[over].tolist()
         done += self._cut_loops(done)
         found = [self._ended(slot) for slot in done]
-        self._moved(np.array(done, np.int64))
+        self._moved(done)
         return found
 
-    def _children(self, slot: int, candidates: list[Candidate]) -> list[Candidate]:
-        """The best K that go on; those among the best K that end with EOS enter the sentence's pool."""
-        children = []
-        for nth, candidate in enumerate(candidates):
-            loss, token, _, beam = candidate
-            if token != self._eos_id:
-                children.append(candidate)
-                if len(children) == self._width:
-                    break
-            elif nth < self._width:
-                self._enter(slot, beam, token, -loss)
-        return children
+    def _continue(self, slots: IntArray) -> Candidates:
+        """The best K that do not end, (A, K); those among the best K that end with EOS enter their pools."""
+        shape = (self.num_slots, self._width, -1)
+        if self._ranking is not None:
+            values, maxima = self._ranking.ranked(self._fed, self._fed_positions())
+            largest, offsets = maxima.max(axis=1), self._totals
+            sound = largest > _LEAST_LARGEST
+        else:
+            values = self._checked(self._step(self._fed, self._fed_positions()))
+            normalisers, largest, maxima = summarise(values)
+            offsets = self._totals - normalisers.reshape(shape[:2])
+            sound = np.isfinite(largest)
+        if not sound.all():
+            self._check_finite(np.where(sound | (self._totals == -np.inf).reshape(-1), 0.0, np.nan))
+            # A dead beam's values may be anything.
+            offsets = np.where(self._totals > -np.inf, offsets, -np.inf)
+        count, width = 2 * self._width, self._width
+        candidates = best_candidates(
+            values.reshape(shape), maxima.reshape(shape), offsets, self._ranks, count, slots
+        )
+        ends = candidates.tokens == self._eos_id
+        if not ends.any():
+            return candidates.at(slice(None), slice(width))
+        for nth, column in zip(*(ends & (candidates.totals > -np.inf))[:, :width].nonzero(), strict=True):
+            beam, total = int(candidates.beams[nth, column]), float(candidates.totals[nth, column])
+            self._enter(int(slots[nth]), beam, self._eos_id, total)
+        # At most K of the 2·K can end.
+        order = np.argsort(ends, axis=1, kind="stable")[:, :width]
+        at = np.arange(len(slots))[:, None]
+        return candidates.at(at, order)
 
-    def _is_done(self, slot: int, children: list[Candidate]) -> bool:
-        """Whether a sentence ends with this step; outputs at their limit become fallbacks if they are needed."""
-        if self._positions[slot] + 1 >= self._limits[slot]:
-            if self._worst[slot] == -np.inf:
-                for loss, token, _, beam in children:
-                    self._enter(slot, beam, token, -loss, ended=False)
-            return True
-        # A total only falls, and the longest output has the mildest penalty.
-        return not children or self._worst[slot] >= -children[0][0] / self._mildest[slot]
+    def _enter_unfinished(self, slot: int, children: Candidates, nth: int) -> None:
+        """Outputs at their limit become fallbacks if there are not enough finished ones."""
+        if self._worst[slot] == -np.inf:
+            for total, token, beam in zip(*(array[nth].tolist() for array in children), strict=True):
+                if total > -np.inf:
+                    self._enter(slot, beam, token, total, ended=False)
 
     def _enter(self, slot: int, beam: int, token: int, total: float, *, ended: bool = True) -> None:
         """Keep the output of a beam with one more token, if it is among the best of its sentence."""
@@ -133,62 +147,53 @@ class BeamSearch(Slots):
         if len(pool) == self._num_hypotheses:
             self._worst[slot] = pool[-1].score
 
-    def _go_on(self, slot: int, children: list[Candidate], moves: _Moves) -> None:
+    def _go_on(self, slots: IntArray, children: Candidates) -> None:
         """Each parent's row goes to its best child; only further children are copied into free rows."""
-        first_row, width = slot * self._width, self._width
-        free = [True] * width
-        for _, _, _, parent in children:
-            free[parent] = False
-        unused = [beam for beam in range(width) if free[beam]]
-        kept = [False] * width
-        ranks, next_rank = [0] * width, len(children)
-        for rank, (loss, token, _, parent) in enumerate(children):
-            beam = parent
-            if kept[parent]:
-                beam = unused.pop(0)
-                moves.sources.append(first_row + parent)
-                moves.destinations.append(first_row + beam)
-            kept[parent] = True
-            ranks[beam] = rank
-            moves.add(first_row + beam, first_row + parent, token, -loss)
-        for beam in unused:
-            ranks[beam] = next_rank
-            next_rank += 1
-            moves.add(first_row + beam, first_row + beam, self._pad_id, -np.inf)
-        self._ranks[slot] = ranks
-
-    def _apply(self, moves: _Moves) -> None:
-        if moves.sources:
-            sources, destinations = np.array(moves.sources), np.array(moves.destinations)
+        totals, tokens, parents = children  # (A, K)
+        if not len(slots):
+            return
+        width, dead = self._width, totals == -np.inf
+        same = (parents[:, :, None] == parents[:, None, :]) & self._earlier  # (A, K, K): an earlier sibling
+        copied = same.any(axis=2)
+        if dead.any():
+            # What is no output takes what is left; its row holds whatever it held.
+            tokens = np.where(dead, self._pad_id, tokens)
+            copied = dead | (same & ~dead[:, None, :]).any(axis=2)
+        beams = parents
+        if copied.any():
+            at = np.arange(len(slots))[:, None]
+            taken = np.zeros(parents.shape, np.bool_)
+            taken[np.broadcast_to(at, parents.shape)[~copied], parents[~copied]] = True
+            free = np.argsort(taken, axis=1, kind="stable")  # beams without a child first, ascending
+            beams = np.where(copied, free[at, np.maximum(np.cumsum(copied, axis=1) - 1, 0)], parents)
+        first_rows = slots[:, None] * width
+        rows, parent_rows = first_rows + beams, first_rows + parents
+        moved = copied & ~dead
+        if moved.any():
+            sources, destinations = parent_rows[moved], rows[moved]
             self._step.copy_rows(sources, destinations)
             self._tokens[destinations] = self._tokens[sources]
             self._log_probs[destinations] = self._log_probs[sources]
-        rows, tokens, totals = np.array(moves.rows, np.int64), np.array(moves.tokens), np.array(moves.totals)
-        flat = self._totals.reshape(-1)
-        positions = self._positions[rows // self._width]
+        flat, positions = self._totals.reshape(-1), self._positions[slots][:, None]
         self._tokens[rows, positions] = tokens
         with np.errstate(invalid="ignore"):  # -inf less -inf, of outputs that are none
-            self._log_probs[rows, positions] = totals - flat[moves.parents]
+            self._log_probs[rows, positions] = totals - flat[parent_rows]
         flat[rows] = totals
         self._fed[rows] = tokens
+        self._ranks.reshape(-1)[rows] = np.arange(width)
 
     def _cut_loops(self, done: list[int]) -> list[int]:
         """Outputs that repeat themselves without end go no further; the sentences that have no other left."""
         emptied = []
-        for slot in self._looked_at().tolist():
-            if slot in done:
+        for slot, row, keep in self._loops():
+            beam, start = row - slot * self._width, int(self._starts[slot])
+            if slot in done or self._totals[slot, beam] == -np.inf:
                 continue
-            start = int(self._starts[slot])
-            for beam in (self._totals[slot] > -np.inf).nonzero()[0].tolist():
-                row = slot * self._width + beam
-                keep = self._loop_in(slot, row)
-                if keep is None:
-                    continue
-                self._totals[slot, beam] = -np.inf
-                tokens = self._tokens[row, start : start + keep].copy()
-                log_probs = self._log_probs[row, start : start + keep].copy()
-                score = float(log_probs.sum(dtype=np.float64)) / _penalty(keep, self._length_penalty)
-                _insert(self._fallbacks[slot], _Ranked(score, Hypothesis(tokens, log_probs, False, True)))
+            self._totals[slot, beam] = -np.inf
+            tokens = self._tokens[row, start : start + keep].copy()
+            log_probs = self._log_probs[row, start : start + keep].copy()
+            score = float(log_probs.sum(dtype=np.float64)) / _penalty(keep, self._length_penalty)
+            _insert(self._fallbacks[slot], _Ranked(score, Hypothesis(tokens, log_probs, False, True)))
             if not (self._totals[slot] > -np.inf).any():
                 emptied.append(slot)
         return emptied
@@ -206,9 +211,8 @@ class BeamSearch(Slots):
     def _begin(self, slots: IntArray) -> None:
         self._totals[slots] = -np.inf
         self._totals[slots, 0] = 0.0
+        self._ranks[slots], self._worst[slots] = np.arange(self._width), -np.inf
         for slot in slots.tolist():
-            self._ranks[slot] = list(range(self._width))
-            self._worst[slot] = -np.inf
             longest = int(self._limits[slot] - self._starts[slot])
             self._mildest[slot] = _penalty(longest, self._length_penalty)
             self._pools[slot], self._fallbacks[slot] = [], []
@@ -216,29 +220,10 @@ class BeamSearch(Slots):
     def _keep(self, slots: IntArray, rows: IntArray) -> None:
         super()._keep(slots, rows)
         self._totals = self._totals[slots]
-        kept = slots.tolist()
-        self._ranks, self._worst = [self._ranks[i] for i in kept], [self._worst[i] for i in kept]
-        self._mildest = [self._mildest[i] for i in kept]
-        self._pools = [self._pools[i] for i in kept]
-        self._fallbacks = [self._fallbacks[i] for i in kept]
-
-
-class _Moves:
-    """What a step writes, by row: gathered for all sentences and written at once."""
-
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-        self.parents: list[int] = []  # rows whose outputs go on
-        self.tokens: list[int] = []
-        self.totals: list[float] = []
-        self.sources: list[int] = []  # rows to be copied
-        self.destinations: list[int] = []
-
-    def add(self, row: int, parent: int, token: int, total: float) -> None:
-        self.rows.append(row)
-        self.parents.append(parent)
-        self.tokens.append(token)
-        self.totals.append(total)
+        self._ranks, self._worst = self._ranks[slots], self._worst[slots]
+        self._mildest = self._mildest[slots]
+        self._pools = [self._pools[slot] for slot in slots]
+        self._fallbacks = [self._fallbacks[slot] for slot in slots]
 
 
 def check_beam(beam_size: int, length_penalty: float, num_hypotheses: int) -> None:

@@ -3,26 +3,39 @@
 NumPy's partition of a whole vocabulary costs ten passes. Here the vocabulary is cut into interleaved blocks;
 one pass gives the largest value of each block, and only the blocks that can hold one of the best are opened.
 
-Letters: B sentences, K beams, R = B·K rows, V vocabulary, N blocks, C candidates.
+Letters: B sentences, A of them at work, K beams, R = B·K rows, V vocabulary, N blocks, C candidates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keras_transformer.decoding.steps import FloatArray, IntArray
 
-BLOCK_SIZE = 32  # values of a block; measured: 16 to 50 cost the same
 SMALLEST_VOCABULARY = 1024  # below it a block is one value
 CHUNK_VALUES = 1 << 16  # values worked on at once: 256 KiB stay in the second-level cache
 
 
-Candidate: TypeAlias = tuple[float, int, int, int]
-"""A continuation: minus its total, its token, the rank of its beam and the beam. The smallest is the best."""
+class Candidates(NamedTuple):
+    """Continuations of A sentences, the best first.
+
+    Attributes:
+        totals: float64 (A, C); -inf where a sentence has fewer.
+        tokens, beams: int64 (A, C).
+    """
+
+    totals: NDArray[np.float64]
+    tokens: IntArray
+    beams: IntArray
+
+    def at(self, *index: Any) -> Candidates:
+        """The same, with each array indexed."""
+        place = index if len(index) > 1 else index[0]
+        return Candidates(self.totals[place], self.tokens[place], self.beams[place])
 
 
 class Summary(NamedTuple):
@@ -39,11 +52,18 @@ class Summary(NamedTuple):
     maxima: FloatArray
 
 
+def num_blocks(vocabulary_size: int) -> int:
+    """N. A block of about √(V/2) values makes looking for blocks as dear as looking into them (C = 2·K)."""
+    if vocabulary_size < SMALLEST_VOCABULARY:
+        return vocabulary_size
+    return vocabulary_size // (1 << round(math.log2(vocabulary_size / 2) / 2))
+
+
 def summarise(logits: FloatArray) -> Summary:
     """The `Summary` of logits (R, V), in one walk over them."""
     rows, vocabulary = logits.shape
-    block_size = BLOCK_SIZE if vocabulary >= SMALLEST_VOCABULARY else 1
-    blocks = vocabulary // block_size
+    blocks = num_blocks(vocabulary)
+    block_size = vocabulary // blocks
     even = block_size * blocks
     at_once = min(rows, max(1, CHUNK_VALUES // vocabulary))
     scratch = np.empty((at_once, vocabulary), logits.dtype)
@@ -64,79 +84,95 @@ def summarise(logits: FloatArray) -> Summary:
 
 
 def best_candidates(
-    logits: FloatArray,
+    values: FloatArray,
     maxima: FloatArray,
-    offsets: FloatArray,
-    ranks: Sequence[Sequence[int]],
+    offsets: NDArray[np.float64],
+    ranks: IntArray,
     count: int,
-) -> list[list[Candidate]]:
-    """The `count` best of logits + offsets in each sentence, the best first; fewer where there are fewer.
+    sentences: IntArray,
+) -> Candidates:
+    """The `count` best of values + offsets in each of A `sentences`, the best first.
 
     Equal totals: the lowest token first, then the beam of the lowest rank.
 
     Args:
-        logits: (B, K, V), one behind the other in memory.
-        maxima: (B, K, N), of the same `Summary`.
-        offsets: float64 (B, K), added to each logit of a beam; -inf leaves the beam out, whatever it holds.
-        ranks: B times K numbers, all different in a sentence.
+        values: (B, K, V), one behind the other in memory: logits or log-probabilities.
+        maxima: (B, K, N), the largest of each block, as in `Summary`.
+        offsets: (B, K), added to each value of a beam; -inf leaves the beam out, whatever it holds.
+        ranks: (B, K), all different in a sentence.
         count: Candidates C of a sentence.
+        sentences: Which of the B, ascending.
     """
-    num_sentences = len(logits)
-    dead = offsets == -np.inf
-    with np.errstate(invalid="ignore"):  # the logits of a dead beam may be anything
-        bounds = (maxima + offsets[:, :, None]).reshape(num_sentences, -1)
+    if len(sentences) < len(values):
+        maxima = maxima[sentences]
+    added = offsets[sentences]  # (A, K)
+    dead = added == -np.inf
+    with np.errstate(invalid="ignore"):  # the values of a dead beam may be anything
+        bounds = maxima + added[:, :, None]
     if dead.any():
-        bounds[np.repeat(dead, maxima.shape[2], axis=1)] = -np.inf
-    found: list[list[Candidate] | None] = [None] * num_sentences
+        bounds[dead] = -np.inf
+    bounds = bounds.reshape(len(sentences), -1)
+    found: Candidates | None = None
+    rows: IntArray = np.zeros(0, np.int64)
     if bounds.shape[1] > count:
         rows, opened = _above(bounds, count)  # the best C values lie in the best C blocks, unless blocks tie
         if len(rows):
-            _open_blocks(found, rows, opened, logits, maxima.shape[2], offsets, ranks)
-    return [
-        _sorted_through(logits[row], offsets[row], ranks[row], count) if of_one is None else of_one
-        for row, of_one in enumerate(found)
-    ]
+            rows, found = _open_blocks(sentences, rows, opened, values, maxima.shape[2], offsets, ranks)
+            if len(rows) == len(sentences):
+                return found
+    whole = Candidates(
+        np.full((len(sentences), count), -np.inf),
+        np.zeros((len(sentences), count), np.int64),
+        np.zeros((len(sentences), count), np.int64),
+    )
+    if found is not None:
+        for array, part in zip(whole, found, strict=True):
+            array[rows] = part
+    for row in np.setdiff1d(np.arange(len(sentences)), rows).tolist():
+        sentence = sentences[row]
+        parts = _sorted_through(values[sentence], offsets[sentence], ranks[sentence], count)
+        for array, part in zip(whole, parts, strict=True):
+            array[row, : len(part)] = part
+    return whole
 
 
 def _open_blocks(
-    found: list[list[Candidate] | None],
+    sentences: IntArray,
     rows: IntArray,
     opened: IntArray,
-    logits: FloatArray,
+    values: FloatArray,
     blocks: int,
-    offsets: FloatArray,
-    ranks: Sequence[Sequence[int]],
-) -> None:
-    """Find the candidates of `rows` (B') in their `opened` blocks (B', C), where no values tie at the border."""
-    _, num_beams, vocabulary = logits.shape
+    offsets: NDArray[np.float64],
+    ranks: IntArray,
+) -> tuple[IntArray, Candidates]:
+    """The candidates of `rows`, from their `opened` blocks (A', C); of those whose values tie at the border, none.
+
+    Returns:
+        Which rows have candidates, and these.
+    """
+    _, num_beams, vocabulary = values.shape
     beams, columns = np.divmod(opened, blocks)
-    tokens = columns[:, :, None] + np.arange(0, vocabulary, blocks)  # (B', C, values of a block)
-    beam_rows = rows[:, None] * num_beams + beams  # (B', C)
+    tokens = columns[:, :, None] + np.arange(0, vocabulary, blocks)  # (A', C, values of a block)
+    beam_rows = sentences[rows][:, None] * num_beams + beams  # (A', C)
     places = (beam_rows * vocabulary)[:, :, None] + tokens
     if vocabulary % blocks:
-        np.minimum(places, logits.size - 1, out=places)
-    totals = logits.reshape(-1)[places] + offsets.reshape(-1)[beam_rows][:, :, None]
+        np.minimum(places, values.size - 1, out=places)
+    totals = values.reshape(-1)[places] + offsets.reshape(-1)[beam_rows][:, :, None]
     if vocabulary % blocks:
         totals[tokens >= vocabulary] = -np.inf  # the last blocks are one value short
     block_size = tokens.shape[2]
     totals, tokens = totals.reshape(len(rows), -1), tokens.reshape(len(rows), -1)
     chosen_rows, chosen = _above(totals, opened.shape[1])
     at = chosen_rows[:, None]
-    for row, *columns_of_one in zip(
-        rows[chosen_rows].tolist(),
-        (-totals[at, chosen]).tolist(),
-        tokens[at, chosen].tolist(),
-        beams[at, chosen // block_size].tolist(),
-        strict=True,
-    ):
-        rank = ranks[row]
-        found[row] = sorted(
-            (loss, token, rank[beam], beam) for loss, token, beam in zip(*columns_of_one, strict=True)
-        )
+    totals, tokens, beams = totals[at, chosen], tokens[at, chosen], beams[at, chosen // block_size]
+    rows = rows[chosen_rows]
+    order = np.lexsort((ranks[sentences[rows][:, None], beams], tokens, -totals))
+    at = np.arange(len(rows))[:, None]
+    return rows, Candidates(totals, tokens, beams).at(at, order)
 
 
 def _above(values: FloatArray, count: int) -> tuple[IntArray, IntArray]:
-    """The columns (B', C) of the `count` largest of each row of values (B, X), and which rows (B') these are.
+    """The columns (A', C) of the `count` largest of each row of values (A, X), and which rows (A') these are.
 
     Without the rows where values tie at the border, or fewer than `count` are above -inf.
     """
@@ -149,22 +185,17 @@ def _above(values: FloatArray, count: int) -> tuple[IntArray, IntArray]:
 
 
 def _sorted_through(
-    logits: FloatArray, offsets: FloatArray, ranks: Sequence[int], count: int
-) -> list[Candidate]:
-    """One sentence whose values tie, or whose vocabulary is small: look at every value (K, V)."""
+    values: FloatArray, offsets: NDArray[np.float64], ranks: IntArray, count: int
+) -> tuple[NDArray[np.float64], IntArray, IntArray]:
+    """Totals, tokens and beams of one sentence whose values tie, or whose vocabulary is small: (K, V)."""
     live = (offsets > -np.inf).nonzero()[0]
-    if not len(live):
-        return []
-    totals = (logits[live] + offsets[live][:, None]).reshape(-1)
+    totals = (values[live] + offsets[live][:, None]).reshape(-1)
     if len(totals) > count:
         index = (totals >= np.partition(totals, -count)[-count]).nonzero()[0]
     else:
         index = np.arange(len(totals))
-    beams, tokens = np.divmod(index, logits.shape[1])
+    beams, tokens = np.divmod(index, values.shape[1])
     beams = live[beams]
-    order = np.lexsort((np.asarray(ranks)[beams], tokens, -totals[index]))[:count]
-    return [
-        (-float(totals[index[at]]), int(tokens[at]), ranks[beams[at]], int(beams[at]))
-        for at in order
-        if totals[index[at]] > -np.inf
-    ]
+    order = np.lexsort((ranks[beams], tokens, -totals[index]))[:count]
+    order = order[totals[index[order]] > -np.inf]
+    return totals[index[order]], tokens[order], beams[order]

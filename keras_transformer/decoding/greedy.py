@@ -34,17 +34,21 @@ class GreedySearch(Slots):
             chosen = self._choosing.likeliest(self._fed, self._fed_positions())
         else:
             chosen = self._choose(self._step(self._fed, self._fed_positions()))
-        self._tokens[self._row_index, self._positions] = chosen
+        if self._shared is not None:
+            self._tokens[:, self._shared] = chosen
+        else:
+            self._tokens[self._row_index, self._positions] = chosen
         self._fed[:] = chosen
         ended = chosen == self._eos_id
-        done = ((ended | (self._positions + 1 >= self._limits)) & self._alive).nonzero()[0].tolist()
-        found = [self._ended(slot, finished=bool(ended[slot])) for slot in done]
-        for slot in self._looked_at().tolist():
-            keep = None if slot in done else self._loop_in(slot, slot)
-            if keep is not None:
+        done, found = [], []
+        if self._steps_left <= 1 or np.count_nonzero(ended):
+            done = ((ended | (self._positions + 1 >= self._limits)) & self._alive).nonzero()[0].tolist()
+            found = [self._ended(slot, finished=bool(ended[slot])) for slot in done]
+        for slot, _, keep in self._loops():
+            if slot not in done:
                 done.append(slot)
                 found.append(self._ended(slot, keep=keep))
-        self._moved(np.array(done, np.int64))
+        self._moved(done)
         return found
 
     def _choose(self, logits: Any) -> IntArray:

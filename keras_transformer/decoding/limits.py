@@ -61,6 +61,13 @@ class LoopGuard:
     def __init__(self, sources: Sequence[IntArray]) -> None:
         self._sources = sources
 
+    def suspects(self, newest: IntArray, lengths: IntArray) -> IntArray:
+        """The rows whose last token stands twice before at one distance; see `steps.FindLoop`."""
+        last = newest[:, :1]
+        again = (newest[:, 1 : LONGEST_UNIT + 1] == last) & (newest[:, 2 : 2 * LONGEST_UNIT + 1 : 2] == last)
+        found: IntArray = (again.any(axis=1) & (lengths >= FEWEST_LOOP_TOKENS)).nonzero()[0]
+        return found
+
     def __call__(self, row: int, tokens: IntArray) -> int | None:
         """How many of `tokens` (T,) to keep if they end in a loop, else None."""
         length = len(tokens)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_transformer.decoding.steps import Ended, FindLoop, IntArray, ShrinkingStep
+from keras_transformer.decoding.steps import NEWEST, Ended, FindLoop, IntArray, ShrinkingStep
 
-_NONE = np.zeros(0, np.int64)
+_BACKWARDS = 1 + np.arange(NEWEST)
+_SHORTEST_LOOK = 8  # tokens; nobody calls fewer a loop
 
 
 class Slots:
@@ -51,6 +52,7 @@ class Slots:
         self._starts = np.zeros(num_slots, np.int64)  # the first position whose token is the search's own
         self._limits = np.ones(num_slots, np.int64)  # the position at which an output must have ended
         self._num_alive = 0
+        self._steps_left = 0  # until the first sentence is at its limit, at the least
         self._shared: int | None = 0  # the position of all, until one is put in later than the others
         self._num_steps: int | None = 0  # since all began together
         self._fed = np.full(num_slots * rows_per_slot, pad_id, np.int64)  # (R,)
@@ -111,8 +113,9 @@ class Slots:
         self._num_alive += len(slots)
         self._sentences[slots], self._limits[slots] = sentences, limits + position
         self._positions[slots], self._starts[slots], self._alive[slots] = position, position, True
-        rows = (slots[:, None] * self._width + np.arange(self._width)).reshape(-1)
+        rows = self._rows_of(slots)
         self._fed[rows] = self._bos_id if token_ids is None else np.repeat(np.asarray(token_ids), self._width)
+        self._steps_left = int((self._limits - self._positions)[self._alive].min())
         self._grow(int(self._limits.max()))
         self._begin(slots)
 
@@ -131,8 +134,7 @@ class Slots:
         if not isinstance(self._step, ShrinkingStep) or len(stay) in (0, self.num_slots):
             return
         self._step.keep(stay)
-        rows = (stay[:, None] * self._width + np.arange(self._width)).reshape(-1)
-        self._keep(stay, rows)
+        self._keep(stay, self._rows_of(stay))
 
     def _begin(self, slots: IntArray) -> None:
         """Sentences have been put into `slots`."""
@@ -150,35 +152,55 @@ class Slots:
             return self._shared
         return self._positions if self._width == 1 else np.repeat(self._positions, self._width)
 
-    def _moved(self, done: IntArray) -> None:
+    def _moved(self, done: list[int]) -> None:
         """All have moved on by one token; the slots `done` are free."""
         if self._shared is not None:
             self._shared += 1
         if self._num_steps is not None:
             self._num_steps += 1
         self._positions += 1
+        self._steps_left -= 1
         if len(done):
             self._alive[done] = False
             self._num_alive -= len(done)
+            if self._num_alive:
+                self._steps_left = int((self._limits - self._positions)[self._alive].min())
         if self._num_alive < len(self._alive):
             free = ~self._alive
             # A free slot is fed padding at the first position, where it attends to nothing but itself.
             self._positions[free] = 0
             self._fed[free if self._width == 1 else np.repeat(free, self._width)] = self._pad_id
 
-    def _looked_at(self) -> IntArray:
-        """The slots whose output is due for a look for loops: every fourth token is soon enough."""
-        if self._find_loop is None or (self._num_steps is not None and self._num_steps % 4 != 3):
-            return _NONE
-        due: IntArray = (self._alive & ((self._positions - self._starts) % 4 == 3)).nonzero()[0]
-        return due
+    def _loops(self) -> list[tuple[int, int, int]]:
+        """Slot, row and tokens to keep of the outputs, the newest tokens written, that run into a loop.
 
-    def _loop_in(self, slot: int, row: int) -> int | None:
-        """How many of the tokens of `row`, the newest written, to keep if they run into a loop."""
-        if self._find_loop is None:
-            return None
-        tokens = self._tokens[row, self._starts[slot] : self._positions[slot] + 1]
-        return self._find_loop(int(self._sentences[slot]), tokens)
+        Every fourth token is soon enough to look.
+        """
+        if self._find_loop is None or (self._num_steps is not None and self._num_steps % 4 != 3):
+            return []
+        slots = (self._alive & ((self._positions - self._starts) % 4 == 3)).nonzero()[0]
+        starts, ends = self._starts[slots], self._positions[slots] + 1
+        if len(slots) and (ends - starts).max() < _SHORTEST_LOOK:
+            return []
+        if self._width > 1:
+            starts, ends = np.repeat(starts, self._width), np.repeat(ends, self._width)
+        rows = self._rows_of(slots)
+        places = ends[:, None] - _BACKWARDS  # (N, NEWEST)
+        newest = self._tokens[rows[:, None], np.maximum(places, 0)]
+        newest[places < starts[:, None]] = -1
+        found = []
+        for nth in self._find_loop.suspects(newest, ends - starts).tolist():
+            row = int(rows[nth])
+            slot = row // self._width
+            tokens = self._tokens[row, starts[nth] : ends[nth]]
+            keep = self._find_loop(int(self._sentences[slot]), tokens)
+            if keep is not None:
+                found.append((slot, row, keep))
+        return found
+
+    def _rows_of(self, slots: IntArray) -> IntArray:
+        """The rows of slots, ascending."""
+        return (slots[:, None] * self._width + np.arange(self._width)).reshape(-1)
 
     def _checked(self, logits: Any) -> Any:
         logits = np.asarray(logits)

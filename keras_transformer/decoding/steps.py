@@ -6,7 +6,6 @@ of slot b are b·beam_size and those that follow it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -17,8 +16,25 @@ IntArray: TypeAlias = NDArray[np.integer[Any]]
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
-FindLoop: TypeAlias = Callable[[int, IntArray], int | None]
-"""Given a sentence's number and its tokens so far: how many to keep if they run into a loop, else None."""
+
+class FindLoop(Protocol):
+    """Knows endless repetition."""
+
+    def __call__(self, row: int, tokens: IntArray) -> int | None:
+        """Given a sentence's number and its tokens so far: how many to keep if they run into a loop, else None."""
+        ...
+
+    def suspects(self, newest: IntArray, lengths: IntArray) -> IntArray:
+        """The rows that a call may find a loop in: a quick look at all of them.
+
+        Args:
+            newest: (N, NEWEST), each row's last tokens, the newest first, -1 behind its first one.
+            lengths: (N,), tokens of each.
+        """
+        ...
+
+
+NEWEST = 49  # tokens that `FindLoop.suspects` looks at
 
 
 class DecodeStep(Protocol):
@@ -48,6 +64,27 @@ class ChoosingStep(Protocol):
 
     def likeliest(self, token_ids: IntArray, positions: Any) -> IntArray:
         """As a call, but return the likeliest tokens (R,), the lowest id of equals."""
+        ...
+
+
+class Ranked(NamedTuple):
+    """What a step that ranks gives out.
+
+    Attributes:
+        log_probs: (R, V).
+        maxima: (R, N), the largest of each block; see `candidates.num_blocks` and `candidates.Summary`.
+    """
+
+    log_probs: FloatArray
+    maxima: FloatArray
+
+
+@runtime_checkable
+class RankingStep(Protocol):
+    """A step that can turn its logits into log-probabilities by itself."""
+
+    def ranked(self, token_ids: IntArray, positions: Any) -> Ranked:
+        """As a call, but return log-probabilities and their block maxima; overwritten by the next call."""
         ...
 
 

@@ -56,6 +56,13 @@ class FloatMaps:
         if self.dtype != np.float32:
             logits = graph.node("FusedMatMul", [x, self._table(graph, table)], domain=CONTRIB, transB=1)
             graph.nodes("Cast", [logits], [names.LOGITS], to=onnx.TensorProto.FLOAT)
+            # On a GPU a step hands out a number a row and not its logits.
+            graph.nodes("ArgMax", [logits], [names.LIKELIEST], axis=-1, keepdims=0)
+            graph.output(names.LIKELIEST, np.int64, ["rows", "target"])
+            axis = graph.constant("last_axis", np.array([-1]))
+            largest = graph.node("ReduceMax", [logits, axis], keepdims=0)
+            graph.nodes("Cast", [largest], [names.LARGEST], to=onnx.TensorProto.FLOAT)
+            graph.output(names.LARGEST, np.float32, ["rows", "target"])
             return
         # An input with a default, so that onnxruntime keeps no packed copy for itself.
         graph.input(self._table(graph, table), np.float32, list(table.shape))

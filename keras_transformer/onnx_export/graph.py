@@ -52,6 +52,7 @@ class TransformerGraphs:
         last = graph.node("Sub", [lengths, graph.constant("one", np.array(1, np.int32))])  # (B)
         source = graph.node("Shape", [source_ids], start=1, end=2)  # (1)
         total = graph.node("Cast", [source], to=onnx.TensorProto.INT32)
+        mask = self._source_mask(graph, lengths, source) if self._maps.dtype == np.float16 else ""
         positions = graph.node(
             "Slice", [self._positions(graph), graph.constant("zero", np.zeros(1, np.int64)), source]
         )  # (S, D)
@@ -64,7 +65,7 @@ class TransformerGraphs:
                 graph,
                 hidden,
                 f"{layer}/self_attention_norm",
-                lambda x, layer=layer: self._encoder_attention(graph, x, layer, last, total),
+                lambda x, layer=layer: self._encoder_attention(graph, x, layer, last, total, mask),
             )
             hidden = self._feed_forward(graph, hidden, layer)
         if config.norm_placement == "pre":
@@ -120,6 +121,13 @@ class TransformerGraphs:
             for present in (names.present_key(index), names.present_value(index)):
                 graph.output(present, dtype, ["rows", heads, "cache", width])
 
+    def _source_mask(self, graph: GraphBuilder, lengths: str, source: str) -> str:
+        """int32 (B, S), 1 = may attend."""
+        places = graph.constant("places", np.arange(self._config.max_length, dtype=np.int32))
+        places = graph.node("Slice", [places, graph.constant("zero", np.zeros(1, np.int64)), source])  # (S)
+        ends = graph.node("Unsqueeze", [lengths, graph.constant("column", np.ones(1, np.int64))])  # (B, 1)
+        return graph.node("Cast", [graph.node("Less", [places, ends])], to=onnx.TensorProto.INT32)
+
     def _positions(self, graph: GraphBuilder) -> str:
         table = sinusoidal_positions(self._config.max_length, self._config.model_dim)
         return graph.constant("positions", table.astype(self._maps.dtype))
@@ -149,9 +157,25 @@ class TransformerGraphs:
 
         return self._residual(graph, hidden, f"{layer}/feed_forward_norm", sub_layer)
 
-    def _encoder_attention(self, graph: GraphBuilder, x: str, layer: str, last: str, total: str) -> str:
-        """Self-attention over each row's own length: padding is neither read nor paid for."""
+    def _encoder_attention(
+        self, graph: GraphBuilder, x: str, layer: str, last: str, total: str, mask: str
+    ) -> str:
+        """Self-attention over each row's own length: padding is neither read nor paid for.
+
+        With a `mask`, for CUDA: its GroupQueryAttention has been causal whatever `causal` says.
+        """
         packed = self._query_key_value(graph, x, layer)
+        if mask:
+            parts = [f"{layer}/self_attention/{part}" for part in ("query", "key", "value")]
+            graph.nodes("Split", [packed], parts, axis=-1, num_outputs=3)
+            context = graph.node(
+                "MultiHeadAttention",
+                [*parts, "", mask],
+                domain=CONTRIB,
+                num_heads=self._config.num_heads,
+                scale=self._scale(),
+            )
+            return self._attention_output(graph, context, f"{layer}/self_attention/output")
         context = graph.nodes(
             "GroupQueryAttention",
             [packed, "", "", "", "", last, total],

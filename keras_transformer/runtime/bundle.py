@@ -38,6 +38,8 @@ SOURCE_PADDING_MASK = "source_padding_mask"  # int32 (B, S), 1 = may attend
 CROSS_SHAPE = "cross_shape"  # int64 (3): B, beam_size·T, H·K, the beams of a sentence as one query
 ROW_SHAPE = "row_shape"  # int64 (3): R, T, H·K
 LOGITS = "logits"  # float32 (R, T, V)
+LIKELIEST = "likeliest"  # int64 (R, T), in float16: the token with the greatest logit
+LARGEST = "largest"  # float32 (R, T), in float16: that logit
 # In float32 the decoder has two ways to end (runtime/screen.py): logits, or an estimate of them in integers.
 WHOLE_LOGITS = "whole_logits"  # bool (), an input: which of the two; the other's outputs are empty
 SCREENED_LOGITS = "screened_logits"  # float32 (R, T, V), the estimate

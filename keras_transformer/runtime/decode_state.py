@@ -16,9 +16,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from keras_transformer.decoding.cancellation import Cancellation
+from keras_transformer.decoding.steps import Ranked
 from keras_transformer.runtime import bundle as names
 from keras_transformer.runtime.encoding import encode
-from keras_transformer.runtime.memory import KeyValueMemory
+from keras_transformer.runtime.ranking import BoundRanking
 
 if TYPE_CHECKING:
     from keras_transformer.runtime.sessions import Engine
@@ -27,7 +28,11 @@ IntArray: TypeAlias = NDArray[np.integer[Any]]
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 
 
+_DEVICE_INPUTS = (names.TOKEN_IDS, names.POSITION_IDS, names.LAST_POSITIONS)
+_CHOSEN = (names.LIKELIEST, names.LARGEST)
 _SCREENED = (names.SCREENED_LOGITS, names.HIDDEN, names.ROUNDED_HIDDEN)
+_DTYPES: dict[str, Any] = {names.ROUNDED_HIDDEN: np.uint8, names.LIKELIEST: np.int64}  # others: float32
+_NOT_FINITE = "The best logit must be a finite number, it is not. Check the weights."
 _TRUE, _FALSE = np.array(True), np.array(False)
 _YES, _NO = (ort.OrtValue.ortvalue_from_numpy(array) for array in (_TRUE, _FALSE))
 
@@ -75,9 +80,8 @@ class DecodeState:
         num_rows = len(source_ids) * beam_size
         expected = int(1.25 * source_ids.shape[1]) + 8  # most targets are no longer; the others grow
         shape = (num_rows, manifest.num_heads, min(max_length, expected), manifest.cache_head_dim)
-        self._past = KeyValueMemory(
-            (2 * manifest.num_decoder_layers, *shape), engine.cache_dtype, engine.device, engine.pool
-        )
+        self._past: Any = engine.pool.room((2 * manifest.num_decoder_layers, *shape))
+        self._ranking: BoundRanking | None = None
         self._arrays: dict[str, NDArray[Any]] = {}  # outputs of a step, for as many rows as there ever were
         self._last = np.full(num_rows, -1, np.int32)  # position of each row's newest token
         self._bind()
@@ -121,6 +125,11 @@ class DecodeState:
             FloatingPointError: the best logit of a row is not a finite number.
             Cancelled: the state's cancellation was cancelled.
         """
+        if self._engine.may_choose:
+            likeliest, largest = self._step(token_ids, positions, _CHOSEN)
+            if not np.isfinite(largest).all():
+                raise FloatingPointError(_NOT_FINITE)
+            return likeliest
         screen = self._engine.screen
         if screen is not None:
             screened = screen.likeliest(*self._step(token_ids, positions, _SCREENED))
@@ -128,9 +137,22 @@ class DecodeState:
                 return screened
         logits = self(token_ids, positions)  # the same step again, if it was screened, writes the same caches
         found: NDArray[np.int64] = logits.argmax(axis=1)
-        if not np.isfinite(logits[np.arange(len(found)), found]).all():
-            raise FloatingPointError("The best logit must be a finite number, it is not. Check the weights.")
+        if not np.isfinite(logits[self._row_numbers, found]).all():
+            raise FloatingPointError(_NOT_FINITE)
         return found
+
+    def ranked(self, token_ids: IntArray, positions: int | IntArray) -> Ranked:
+        """Feed one token a row, as a call does; return log-probabilities (R, V) and their block maxima.
+
+        Raises:
+            ValueError: another number of tokens than rows, or no room left at a position.
+            Cancelled: the state's cancellation was cancelled.
+        """
+        logits = self(token_ids, positions)
+        if self._ranking is None:
+            self._ranking = self._engine.ranking.bind(logits)
+        self._run(self._engine.ranking.session, self._ranking.binding)
+        return self._ranking.ranked
 
     def feed(self, token_ids: IntArray, position: int = 0) -> NDArray[np.float32]:
         """Feed token_ids (R, T) at `position` and after it: a forced prefix, or a whole target to score.
@@ -191,6 +213,8 @@ class DecodeState:
         sources, destinations = np.asarray(sources), np.asarray(destinations)
         self._past.copy_rows(sources, destinations, self._last[sources] + 1)
         self._last[destinations] = self._last[sources]
+        if self._engine.memory_device is not None:  # the caches lie elsewhere now
+            self._bind()
 
     def keep(self, sentences: IntArray) -> None:
         """Keep only these sentences (numbers in the current batch), in this order: the rest costs less."""
@@ -228,19 +252,17 @@ class DecodeState:
         self._cross.put(sentences, new)
         self._mask[sentences] = np.arange(self._mask.shape[1]) < lengths[:, None]
         self._last[self._rows(sentences)] = -1
-        if grows or self._engine.device != "cpu":
+        if grows or self._engine.memory_device is not None:
             self._bind()
 
     def _rows(self, sentences: IntArray) -> IntArray:
         return (sentences[:, None] * self._beam_size + np.arange(self._beam_size)).ravel()
 
-    def _encode(self, source_ids: NDArray[np.int64], source_lengths: NDArray[np.int32]) -> KeyValueMemory:
+    def _encode(self, source_ids: NDArray[np.int64], source_lengths: NDArray[np.int32]) -> Any:
         engine = self._engine
         return encode(
             engine.encoder,
             engine.manifest,
-            engine.cache_dtype,
-            engine.device,
             engine.pool,
             source_ids,
             source_lengths,
@@ -271,8 +293,8 @@ class DecodeState:
         step = self._steps.get(outputs)
         if step is None:
             step = self._steps[outputs] = self._bind_step(outputs)
-        if self._engine.device != "cpu":
-            self._bind_inputs(step.binding, self._tokens, self._positions, self._last, self._total)
+        for value, array in self._device_inputs:
+            value.update_inplace(array)
         self._run(self._engine.decoder, step.binding)
         return step.results
 
@@ -323,13 +345,25 @@ class DecodeState:
         cancellation.check()
 
     def _bind(self) -> None:
-        """The inputs of one step. On the CPU a step is four writes and a run."""
+        """The inputs of one step. On the CPU a step is four writes and a run, on a GPU three copies more."""
         rows = len(self._last)
         self._tokens = np.zeros((rows, 1), np.int64)
         self._positions = np.zeros((rows, 1), np.int64)
         self._total = np.ones(1, np.int32)
+        self._row_numbers = np.arange(rows)
         self._step_shapes = self._shapes(1)
         self._steps: dict[tuple[str, ...], _Step] = {}
+        self._ranking = None
+        device = self._engine.memory_device
+        # The total stays in CPU memory, where the kernel reads it.
+        self._device_inputs = (
+            []
+            if device is None
+            else [
+                (ort.OrtValue.ortvalue_from_numpy(array, device, 0), array)
+                for array in (self._tokens, self._positions, self._last)
+            ]
+        )
 
     def _bind_step(self, outputs: tuple[str, ...]) -> _Step:
         """The buffers of one step, bound once."""
@@ -337,14 +371,19 @@ class DecodeState:
         arrays = {}
         for name in outputs:
             if name not in self._arrays or len(self._arrays[name]) < rows:
-                of_hidden = name in (names.HIDDEN, names.ROUNDED_HIDDEN)
-                width = manifest.model_dim if of_hidden else manifest.vocabulary_size
-                dtype = np.uint8 if name == names.ROUNDED_HIDDEN else np.float32
-                self._arrays[name] = np.empty((rows, 1, width), dtype)
+                if name in _CHOSEN:
+                    width: tuple[int, ...] = ()
+                elif name in (names.HIDDEN, names.ROUNDED_HIDDEN):
+                    width = (manifest.model_dim,)
+                else:
+                    width = (manifest.vocabulary_size,)
+                self._arrays[name] = np.empty((rows, 1, *width), _DTYPES.get(name, np.float32))
             arrays[name] = self._arrays[name][:rows]
         binding = self._new_binding(
             self._tokens, self._positions, self._last, self._total, self._step_shapes, arrays
         )
+        for name, (value, _) in zip(_DEVICE_INPUTS, self._device_inputs, strict=False):
+            binding.bind_ortvalue_input(name, value)
         return _Step(binding, [array[:, 0] for array in arrays.values()])
 
     def _shapes(self, length: int) -> NDArray[np.int64]:
@@ -397,7 +436,7 @@ class DecodeState:
         last: NDArray[np.int32],
         total: NDArray[np.int32],
     ) -> None:
-        """What a step changes. Off the CPU binding copies, so that it is bound again at every step."""
+        """What a step changes. Off the CPU binding copies."""
         for name, array in (
             (names.TOKEN_IDS, tokens),
             (names.POSITION_IDS, positions),

@@ -8,9 +8,10 @@ from keras_transformer.errors import UserError
 from keras_transformer.runtime.bundle import Bundle, Manifest
 
 DEVICES = ("auto", "cpu", "cuda")
-# What a device can run, the best first. Integer products have no CUDA kernel.
-_CHOICES = {"cpu": ("int8", "fp32", "fp16"), "cuda": ("fp16", "fp32")}
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# What a device can run, the best first. CUDA has no kernel for GroupQueryAttention in float32, nor for the
+# integer products: onnxruntime would run these nodes on the CPU without a word.
+_CHOICES = {"cpu": ("int8", "fp32", "fp16"), "cuda": ("fp16",)}
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _INSTALL_CUDA = (
     "Install it with `pip uninstall onnxruntime && pip install 'keras_transformer[gpu]'`, or take the CPU."
 )
@@ -24,7 +25,7 @@ def choose_device(manifest: Manifest, device: str, precision: str | None) -> tup
     """
     if device == "cpu":
         return "cpu", "CPU: asked for"
-    if _PROVIDERS["cuda"] not in ort.get_available_providers():
+    if PROVIDERS["cuda"] not in ort.get_available_providers():
         if device == "cuda":
             raise UserError(
                 "`device` must be one that onnxruntime can run, got 'cuda' and no CUDA provider. "
@@ -86,7 +87,7 @@ def open_session(
         options.add_initializer(name, weight)
     # Fused, Add + LayerNormalization is 5 to 7 times slower on the CPU (measured on AVX2); CUDA wants it.
     disabled = ["SkipLayerNormFusion"] if device == "cpu" else []
-    providers = [_PROVIDERS[device]] + ([_PROVIDERS["cpu"]] if device != "cpu" else [])
+    providers = [PROVIDERS[device]] + ([PROVIDERS["cpu"]] if device != "cpu" else [])
     try:
         session = ort.InferenceSession(graph, options, providers=providers, disabled_optimizers=disabled)
     except Exception as error:
@@ -94,7 +95,7 @@ def open_session(
     session._model_bytes = (
         None  # it would keep the whole file in memory, to open it again under other providers
     )
-    if session.get_providers()[0] != _PROVIDERS[device]:
+    if session.get_providers()[0] != PROVIDERS[device]:
         raise UserError(
             f"`device` must be one that works, got {device!r}, which onnxruntime could not start "
             f"(it offers {', '.join(session.get_providers())}). {_INSTALL_CUDA}"

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from keras_transformer.runtime import bundle as names
 from keras_transformer.runtime.bundle import Manifest
-from keras_transformer.runtime.memory import KeyValueMemory, MemoryPool
+from keras_transformer.runtime.device_memory import DeviceMover
+from keras_transformer.runtime.memory import MemoryPool
 
 IntArray = NDArray[np.integer[Any]]
 Run = Callable[[ort.InferenceSession, ort.IOBinding], None]
@@ -26,31 +27,27 @@ ENCODER_TOKENS = 256  # padded, of one encoder run: more are slower a token (mea
 def encode(
     encoder: ort.InferenceSession,
     manifest: Manifest,
-    dtype: Any,
-    device: str,
-    pool: MemoryPool,
+    pool: MemoryPool | DeviceMover,
     source_ids: NDArray[np.int64],
     source_lengths: NDArray[np.int32],
     run: Run,
-) -> KeyValueMemory:
+) -> Any:
     """Cross keys and values (2·layers, B, H, S, K) of sources, S rounded up to `SOURCE_MULTIPLE`.
 
     Args:
         encoder: The session.
         manifest: Of its bundle.
-        dtype, device: Of keys and values.
-        pool: Where their memory comes from.
+        pool: Where the memory of keys and values comes from.
         source_ids: (B, S), right padded.
         source_lengths: (B), each at least 1.
         run: Runs the session over a binding.
     """
 
-    def room(batch: int, source: int) -> KeyValueMemory:
+    def room(batch: int, source: int) -> Any:
         heads, width = manifest.num_heads, manifest.cache_head_dim
-        shape = (2 * manifest.num_decoder_layers, batch, heads, source, width)
-        return KeyValueMemory(shape, dtype, device, pool)
+        return pool.room((2 * manifest.num_decoder_layers, batch, heads, source, width))
 
-    def run_encoder(ids: NDArray[np.int64], lengths: NDArray[np.int32], memory: KeyValueMemory) -> None:
+    def run_encoder(ids: NDArray[np.int64], lengths: NDArray[np.int32], memory: Any) -> None:
         binding = encoder.io_binding()
         binding.bind_ortvalue_input(names.SOURCE_IDS, ort.OrtValue.ortvalue_from_numpy(ids))
         binding.bind_ortvalue_input(names.SOURCE_LENGTHS, ort.OrtValue.ortvalue_from_numpy(lengths))
@@ -59,6 +56,10 @@ def encode(
 
     batch, longest = source_ids.shape
     memory = room(batch, -(-longest // SOURCE_MULTIPLE) * SOURCE_MULTIPLE)
+    if isinstance(pool, DeviceMover):  # one run: padding costs a GPU less than a second run and a copy
+        padding = ((0, 0), (0, memory.num_positions - longest))
+        run_encoder(np.pad(source_ids, padding, constant_values=manifest.pad_id), source_lengths, memory)
+        return memory
     groups = _groups(source_lengths)
     if len(groups) == 1 and longest == memory.num_positions:
         run_encoder(source_ids, source_lengths, memory)

@@ -1,4 +1,4 @@
-"""Keys and values of all decoder layers in one block of memory where the session runs.
+"""Keys and values of all decoder layers in one block of the CPU's memory (`device_memory` for a GPU's).
 
 A row is moved for all layers at once, and a part (the keys or the values of one layer) is handed to ONNX
 Runtime by its address.
@@ -6,8 +6,11 @@ Runtime by its address.
 Letters: R rows, H heads, X positions (of the source or of the cache), K head width.
 """
 
+from __future__ import annotations
+
 import threading
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,9 +29,14 @@ class MemoryPool:
     batch more than a step of the model (measured).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: Any) -> None:
+        self._dtype = np.dtype(dtype)
         self._free: list[NDArray[np.uint8]] = []
         self._lock = threading.Lock()
+
+    def room(self, shape: Sequence[int]) -> KeyValueMemory:
+        """Memory of `shape`, with anything in it that is finite."""
+        return KeyValueMemory(shape, self._dtype, self)
 
     def take(self, num_bytes: int) -> NDArray[np.uint8]:
         """A block of at least `num_bytes` and less than twice as many, with anything in it that is finite."""
@@ -54,28 +62,19 @@ class KeyValueMemory:
     Args:
         shape: The five sizes.
         dtype: float32 or float16.
-        device: "cpu" or "cuda".
-        pool: Where memory comes from and goes to on the CPU.
+        pool: Where the memory comes from and goes to.
     """
 
-    def __init__(
-        self, shape: tuple[int, int, int, int, int], dtype: Any, device: str, pool: MemoryPool
-    ) -> None:
-        self._shape = shape
+    def __init__(self, shape: Sequence[int], dtype: Any, pool: MemoryPool) -> None:
+        self._shape = tuple(shape)
         self._dtype = np.dtype(dtype)
-        self._device = device
         self._pool = pool
-        self._array: NDArray[Any] | None = None
         self.num_rows = shape[1]
-        if device == "cpu":
-            num_bytes = int(np.prod(shape)) * self._dtype.itemsize
-            block = pool.take(num_bytes)
-            self._array = block[:num_bytes].view(self._dtype).reshape(shape)
-            self._address = int(self._array.ctypes.data)
-            weakref.finalize(self, pool.give_back, block).atexit = False
-        else:
-            self._value = ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, self._dtype), device, 0)
-            self._address = self._value.data_ptr()
+        num_bytes = int(np.prod(shape)) * self._dtype.itemsize
+        block = pool.take(num_bytes)
+        self._array = block[:num_bytes].view(self._dtype).reshape(self._shape)
+        self._address = int(self._array.ctypes.data)
+        weakref.finalize(self, pool.give_back, block).atexit = False
 
     @property
     def num_positions(self) -> int:
@@ -87,30 +86,29 @@ class KeyValueMemory:
         _, rows, heads, positions, width = self._shape
         offset = part * rows * heads * positions * width * self._dtype.itemsize
         shape = [self.num_rows, heads, positions, width]
-        bind(name, self._device, 0, self._dtype.type, shape, self._address + offset)
+        bind(name, "cpu", 0, self._dtype.type, shape, self._address + offset)
 
     def bind_whole(self, binding: ort.IOBinding, name: str) -> None:
         """Let `binding` write its output `name` (parts, R, H, X, K) here."""
-        binding.bind_output(name, self._device, 0, self._dtype.type, list(self._shape), self._address)
+        binding.bind_output(name, "cpu", 0, self._dtype.type, list(self._shape), self._address)
 
     def numpy(self, part: int) -> NDArray[Any]:
         """The rows in use of one part, for reading."""
-        return np.asarray(self._host()[part, : self.num_rows])
+        return np.asarray(self._array[part, : self.num_rows])
 
     def copy_rows(self, sources: IntArray, destinations: IntArray, filled: IntArray) -> None:
         """Copy the first `filled` positions of rows; each source is read as it was before the call."""
-        array = self._host()
+        array = self._array
         if set(sources.tolist()).isdisjoint(destinations.tolist()):
             for source, destination, length in zip(sources, destinations, filled, strict=True):
                 array[:, destination, :, :length] = array[:, source, :, :length]
         elif len(sources):
             longest = int(filled.max())
             array[:, destinations, :, :longest] = array[:, sources, :, :longest]
-        self._write_back(array)
 
     def keep(self, rows: IntArray, filled: IntArray) -> None:
         """Use only `rows` from here on, in this order, each with its first `filled` positions."""
-        array = self._host()
+        array = self._array
         if (np.diff(rows) > 0).all():  # every row moves down, past rows that have moved before
             for to, (row, length) in enumerate(zip(rows.tolist(), filled.tolist(), strict=True)):
                 if to != row:
@@ -119,30 +117,20 @@ class KeyValueMemory:
             longest = int(filled.max())
             array[:, : len(rows), :, :longest] = array[:, rows, :, :longest]
         self.num_rows = len(rows)
-        self._write_back(array)
 
-    def put(self, rows: IntArray, other: "KeyValueMemory") -> None:
+    def put(self, rows: IntArray, other: KeyValueMemory) -> None:
         """Overwrite `rows` with the rows of `other`, which has no more positions, and zeros behind them."""
-        array, length = self._host(), other.num_positions
+        array, length = self._array, other.num_positions
         for new, row in enumerate(rows.tolist()):
-            array[:, row, :, :length] = other._host()[:, new]
+            array[:, row, :, :length] = other._array[:, new]
             array[:, row, :, length:] = 0
-        self._write_back(array)
 
-    def grown(self, num_positions: int) -> "KeyValueMemory":
+    def grown(self, num_positions: int) -> KeyValueMemory:
         """A copy of the rows in use with room for more positions, and zeros there."""
         parts, _, heads, old, width = self._shape
         shape = (parts, self.num_rows, heads, num_positions, width)
-        new = KeyValueMemory(shape, self._dtype, self._device, self._pool)
-        array = new._host()
-        array[:, :, :, :old] = self._host()[:, : self.num_rows]
+        new = self._pool.room(shape)
+        array = new._array
+        array[:, :, :, :old] = self._array[:, : self.num_rows]
         array[:, :, :, old:] = 0
-        new._write_back(array)
         return new
-
-    def _host(self) -> NDArray[Any]:
-        return np.asarray(self._value.numpy()) if self._array is None else self._array
-
-    def _write_back(self, array: NDArray[Any]) -> None:
-        if self._array is None:
-            self._value.update_inplace(np.ascontiguousarray(array))

@@ -3,6 +3,7 @@
 Several states may run at once over one engine: ONNX Runtime releases the interpreter lock while it computes.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -15,9 +16,17 @@ from keras_transformer.errors import UserError
 from keras_transformer.runtime import bundle as names
 from keras_transformer.runtime.bundle import Bundle, Manifest
 from keras_transformer.runtime.decode_state import DecodeState
-from keras_transformer.runtime.devices import DEVICES, choose_device, choose_precision, open_session
+from keras_transformer.runtime.device_memory import DeviceMover
+from keras_transformer.runtime.devices import (
+    DEVICES,
+    PROVIDERS,
+    choose_device,
+    choose_precision,
+    open_session,
+)
 from keras_transformer.runtime.external_data import read_floats
 from keras_transformer.runtime.memory import MemoryPool
+from keras_transformer.runtime.ranking import Ranking
 from keras_transformer.runtime.screen import Screen
 
 IntArray: TypeAlias = NDArray[np.integer[Any]]
@@ -32,8 +41,9 @@ class Engine:
         precision: "fp32", "fp16" or "int8".
         manifest: Of the bundle.
         screen: Finds the likeliest token without computing every logit; None where the graph cannot.
-        pool: Memory that batches leave to those that follow.
+        pool: Where the keys and values of a batch get their memory.
         may_leave_logits_out: Whether the decoder asks which of its ends to compute.
+        may_choose: Whether the decoder finds the likeliest tokens by itself.
     """
 
     def __init__(
@@ -45,6 +55,7 @@ class Engine:
         device_note: str,
         precision: str,
         screen: Screen | None = None,
+        pool: MemoryPool | DeviceMover | None = None,
     ) -> None:
         self.encoder = encoder
         self.decoder = decoder
@@ -54,7 +65,10 @@ class Engine:
         self.precision = precision
         self.screen = screen
         self.may_leave_logits_out = any(item.name == names.WHOLE_LOGITS for item in decoder.get_inputs())
-        self.pool = MemoryPool()
+        self.may_choose = any(item.name == names.LIKELIEST for item in decoder.get_outputs())
+        if pool is None and device == "cpu":
+            pool = MemoryPool(self.cache_dtype)
+        self.pool = pool or DeviceMover(device, PROVIDERS[device], self.cache_dtype)
         self._shared: Any = None
 
     @classmethod
@@ -116,6 +130,17 @@ class Engine:
         engine = cls(encoder, decoder, bundle.manifest, device, note, precision, screen)
         engine._shared = shared, values  # the sessions read this memory
         return engine
+
+    @functools.cached_property
+    def ranking(self) -> Ranking:
+        """What turns a step's logits into what beam search asks for."""
+        threads = self.decoder.get_session_options().intra_op_num_threads
+        return Ranking(self.manifest.vocabulary_size, threads)
+
+    @property
+    def memory_device(self) -> str | None:
+        """The device in whose own memory keys, values and a step's inputs lie; None for the CPU's arrays."""
+        return self.pool.device if isinstance(self.pool, DeviceMover) else None
 
     @property
     def cache_dtype(self) -> type[np.floating[Any]]:

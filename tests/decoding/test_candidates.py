@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_transformer.decoding.candidates import (
-    BLOCK_SIZE,
     CHUNK_VALUES,
     SMALLEST_VOCABULARY,
     best_candidates,
+    num_blocks,
     summarise,
 )
 
@@ -31,13 +31,16 @@ def sorted_candidates(logits, offsets, ranks, count):
 
 
 def listed(candidates):
-    return [[(-loss, beam, token) for loss, token, _, beam in of_one] for of_one in candidates]
+    return [
+        [(total, beam, token) for total, token, beam in zip(*of_one, strict=True) if total > -np.inf]
+        for of_one in zip(*(array.tolist() for array in candidates), strict=True)
+    ]
 
 
 def best(logits, offsets, ranks, count):
     rows = logits.reshape(-1, logits.shape[2])
     maxima = summarise(rows).maxima.reshape(*logits.shape[:2], -1)
-    return best_candidates(logits, maxima, offsets, ranks.tolist(), count)
+    return best_candidates(logits, maxima, offsets, ranks, count, np.arange(len(logits)))
 
 
 VOCABULARIES = st.sampled_from([3, 7, 50, SMALLEST_VOCABULARY, SMALLEST_VOCABULARY + 1, 1500])
@@ -75,9 +78,11 @@ def test_many_equal_block_maxima_are_told_apart():
 
 
 def test_several_of_the_best_in_one_block():
-    blocks = 2048 // BLOCK_SIZE
+    blocks = num_blocks(2048)
+    block_size = 2048 // blocks
+    assert (blocks, block_size) == (64, 32)
     logits = np.zeros((1, 1, 2048), np.float32)
-    logits[0, 0, 5::blocks] = np.arange(BLOCK_SIZE, 0, -1)  # all in block 5
+    logits[0, 0, 5::blocks] = np.arange(block_size, 0, -1)  # all in block 5
     found = best(logits, np.zeros((1, 1)), np.array([[0]]), 6)
     assert [token for _, _, token in listed(found)[0]] == [5 + blocks * nth for nth in range(6)]
 

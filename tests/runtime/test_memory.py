@@ -6,44 +6,57 @@ import numpy as np
 import pytest
 
 from keras_transformer.runtime import memory
-from keras_transformer.runtime.memory import KeyValueMemory, MemoryPool
+from keras_transformer.runtime.device_memory import DeviceMover
+from keras_transformer.runtime.memory import MemoryPool
 
 SHAPE = (2, 5, 3, 7, 4)  # parts, rows, heads, positions, width
 
 
+@pytest.fixture(params=["on the CPU", "on a device"])
+def any_pool(request):
+    """Both kinds of memory; a device's own is tried on the CPU."""
+    if request.param == "on the CPU":
+        return MemoryPool(np.float32)
+    return DeviceMover("cpu", "CPUExecutionProvider", np.float32)
+
+
 @pytest.fixture
 def pool():
-    return MemoryPool()
+    return MemoryPool(np.float32)
 
 
 def filled(pool, shape=SHAPE, seed=0):
-    block = KeyValueMemory(shape, np.float32, "cpu", pool)
+    block = pool.room(shape)
     values = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-    for part in range(shape[0]):
-        block.numpy(part)[:] = values[part]
+    if isinstance(pool, DeviceMover):
+        block._value.update_inplace(values)
+    else:
+        for part in range(shape[0]):
+            block.numpy(part)[:] = values[part]
     return block, values
 
 
 @pytest.mark.parametrize("rows", [(1, 3), (3, 0, 1)], ids=["ascending", "turned"])
-def test_rows_that_stay_keep_what_is_filled(pool, rows):
-    block, values = filled(pool)
+def test_rows_that_stay_keep_what_is_filled(any_pool, rows):
+    block, values = filled(any_pool)
     block.keep(np.array(rows), np.full(len(rows), 4))
     for part in range(2):
         np.testing.assert_array_equal(block.numpy(part)[:, :, :4], values[part, list(rows), :, :4])
 
 
 @pytest.mark.parametrize("pairs", [((0, 1), (0, 4)), ((0, 1), (1, 0))], ids=["apart", "crosswise"])
-def test_sources_are_read_before_they_are_overwritten(pool, pairs):
-    block, values = filled(pool)
+def test_sources_are_read_before_they_are_overwritten(any_pool, pairs):
+    block, values = filled(any_pool)
     sources, destinations = (np.array(side) for side in zip(*pairs, strict=True))
     block.copy_rows(sources, destinations, np.full(2, 6))
     np.testing.assert_array_equal(block.numpy(1)[destinations, :, :6], values[1, sources, :, :6])
 
 
-def test_behind_a_shorter_row_and_behind_growth_there_are_zeros(pool):
-    block, values = filled(pool)
-    short, new = filled(pool, (2, 2, 3, 5, 4), 1)
+def test_behind_a_shorter_row_and_behind_growth_there_are_zeros(any_pool):
+    block, values = filled(any_pool)
+    short, new = filled(any_pool, (2, 2, 3, 5, 4), 1)
     block.put(np.array([4, 1]), short)
+    assert block.num_positions == 7
     np.testing.assert_array_equal(block.numpy(0)[[4, 1], :, :5], new[0])
     assert (block.numpy(0)[[4, 1], :, 5:] == 0).all()
     np.testing.assert_array_equal(block.numpy(1)[[0, 2, 3]], values[1, [0, 2, 3]])
@@ -59,9 +72,9 @@ def test_memory_goes_to_the_next_batch_and_never_to_two(pool):
     assert len(addresses) == 2
     del first
     gc.collect()
-    third = KeyValueMemory((2, 4, 3, 7, 4), np.float32, "cpu", pool)  # a little smaller: it fits
+    third = pool.room((2, 4, 3, 7, 4))  # a little smaller: it fits
     assert third._address in addresses - {second._address}
-    fourth = KeyValueMemory(SHAPE, np.float32, "cpu", pool)
+    fourth = pool.room(SHAPE)
     assert fourth._address not in {second._address, third._address}
 
 

@@ -7,11 +7,14 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from keras_transformer.decoding.candidates import summarise
 from keras_transformer.decoding.search import greedy_search
 from keras_transformer.decoding.steps import DecodeStep, ShrinkingStep
 from keras_transformer.errors import UserError
 from keras_transformer.runtime import sessions
 from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.device_memory import DeviceMover
+from keras_transformer.runtime.scheduler import Scheduler, SearchOptions
 from keras_transformer.runtime.sessions import Engine
 from tests.onnx_export import runs
 from tests.reference import transformer as oracle
@@ -197,7 +200,7 @@ def test_a_bundle_for_the_cpu_alone(tmp_path, monkeypatch):
     )
     assert Engine.load(bundle, "auto").device_note == "CPU: the bundle holds no precision that CUDA runs"
     message = (
-        "The bundle must hold one of fp16, fp32 to run on cuda, it has int8. "
+        "The bundle must hold one of fp16 to run on cuda, it has int8. "
         "Export one with: python export/to_onnx.py RUN --precision fp16"
     )
     with pytest.raises(UserError, match=rf"\A{re.escape(message)}\Z"):
@@ -263,3 +266,51 @@ def test_steps_that_break_a_rule(engine, sources):
     )
     with pytest.raises(ValueError, match=rf"\A{re.escape(message)}\Z"):
         state.feed(np.full((4, 2), 5), 2)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3], ids=["greedy", "beam"])
+def test_caches_on_a_device_give_what_the_cpus_give(bundle, beam_size):
+    """The way of a GPU, on the CPU: rows leave, are copied and replaced, and caches grow, on the device."""
+    engine = Engine.load(bundle, "cpu", 1, precision="fp16")
+    mover = DeviceMover("cpu", "CPUExecutionProvider", np.float16)
+    device = Engine(engine.encoder, engine.decoder, engine.manifest, "cpu", "", "fp16", pool=mover)
+    assert (engine.memory_device, device.memory_device) == (None, "cpu")
+    many = runs.rows_of(CONFIG, [1 + row % 11 for row in range(40)], 3, last=CONFIG.eos_id)
+    found = []
+    for one in (engine, device):
+        outputs = {}
+        options = SearchOptions(beam_size)
+        Scheduler(one, bundle.manifest).run(
+            [row[row != 0] for row in many],
+            options,
+            lambda ended, into=outputs: into.__setitem__(ended.row, ended.hypotheses[0].tokens.tolist()),
+        )
+        found.append([outputs[row] for row in range(40)])
+    assert found[0] == found[1]
+    assert len({len(tokens) for tokens in found[0]}) > 3
+
+
+def test_half_precision_chooses_by_itself(bundle, sources, target):
+    engine = Engine.load(bundle, "cpu", 1, precision="fp16")
+    assert engine.may_choose
+    chosen = engine.start(sources).likeliest(target[:, 0], 0)
+    np.testing.assert_array_equal(chosen, engine.start(sources)(target[:, 0], 0).argmax(axis=1))
+
+
+def test_a_choice_among_broken_numbers_is_refused(tmp_path):
+    weights = {name: array.copy() for name, array in WEIGHTS.items()}
+    weights["decoder_norm/gamma"][:] = np.inf
+    bundle = runs.write_bundle(tmp_path, CONFIG, weights, ("fp16",))
+    state = Engine.load(bundle, "cpu", 1).start([np.array([4, 2])])
+    with pytest.raises(FloatingPointError, match=r"\AThe best logit must be a finite number, it is not"):
+        state.likeliest(np.array([1]), 0)
+
+
+def test_a_step_ranks_what_it_gives(engine, sources, target):
+    logits = engine.start(sources, 6, 2)(np.repeat(target[:, 0], 2), 0)
+    state = engine.start(sources, 6, 2)
+    for _ in range(2):  # the same token at the same place writes the same caches
+        ranked = state.ranked(np.repeat(target[:, 0], 2), 0)
+        expected = logits - summarise(logits).normalisers[:, None]
+        np.testing.assert_allclose(ranked.log_probs, expected, rtol=0, atol=1e-5)  # two float32 sums
+        np.testing.assert_array_equal(ranked.maxima.max(axis=1), ranked.log_probs.max(axis=1))

@@ -1,0 +1,142 @@
+"""Keys and values in a GPU's memory: rows are moved there, by a small graph of our own, and never through the CPU.
+
+Letters: P parts, R rows, N new rows, H heads, X positions, K head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from keras_transformer.runtime.small_graph import SmallGraph
+
+IntArray = NDArray[np.integer[Any]]
+
+_AXIS_OF_ROWS, _AXIS_OF_POSITIONS = 1, 3
+
+
+class DeviceMemory:
+    """(P, R, H, X, K), with the methods of `memory.KeyValueMemory`; a change moves it to another address.
+
+    Args:
+        shape: The five sizes.
+        mover: Where it lies, and what moves its rows.
+        value: What it holds; None is zeros.
+    """
+
+    def __init__(self, shape: Sequence[int], mover: DeviceMover, value: ort.OrtValue | None = None) -> None:
+        self._shape = tuple(shape)
+        self._mover = mover
+        self._value = mover.zeros(self._shape) if value is None else value
+
+    @property
+    def num_rows(self) -> int:
+        """R."""
+        return self._shape[_AXIS_OF_ROWS]
+
+    @property
+    def num_positions(self) -> int:
+        """X."""
+        return self._shape[_AXIS_OF_POSITIONS]
+
+    def bind_part(self, bind: Any, name: str, part: int) -> None:
+        """Give `bind` (an IOBinding's `bind_input` or `bind_output`) one part."""
+        shape, dtype = self._shape[1:], self._mover.dtype
+        offset = part * int(np.prod(shape)) * dtype.itemsize
+        bind(name, self._mover.device, 0, dtype.type, list(shape), self._value.data_ptr() + offset)
+
+    def bind_whole(self, binding: ort.IOBinding, name: str) -> None:
+        """Let `binding` write its output `name` (P, R, H, X, K) here."""
+        binding.bind_ortvalue_output(name, self._value)
+
+    def numpy(self, part: int) -> NDArray[Any]:
+        """A copy of one part."""
+        return np.asarray(self._value.numpy()[part])
+
+    def copy_rows(self, sources: IntArray, destinations: IntArray, filled: IntArray) -> None:
+        """Copy rows; each source is read as it was before the call."""
+        rows = np.arange(self.num_rows)
+        rows[destinations] = sources
+        self._move(self, rows, self.num_positions)
+
+    def keep(self, rows: IntArray, filled: IntArray) -> None:
+        """Keep only `rows`, in this order."""
+        self._move(self, rows, self.num_positions)
+
+    def put(self, rows: IntArray, other: DeviceMemory) -> None:
+        """Overwrite `rows` with the rows of `other`, which has no more positions, and zeros behind them."""
+        index = np.arange(self.num_rows)
+        index[rows] = self.num_rows + np.arange(other.num_rows)
+        self._move(other, index, self.num_positions)
+
+    def grown(self, num_positions: int) -> DeviceMemory:
+        """A copy with room for more positions, and zeros there."""
+        new = DeviceMemory(self._shape, self._mover, self._value)
+        new._move(self, np.arange(self.num_rows), num_positions)
+        return new
+
+    def _move(self, other: DeviceMemory, rows: IntArray, num_positions: int) -> None:
+        """Become `rows` of this memory's rows and, behind them, those of `other`."""
+        self._value = self._mover.moved(self._value, other._value, rows, num_positions)
+        self._shape = tuple(self._value.shape())
+
+
+class DeviceMover:
+    """Moves rows between tensors where they lie.
+
+    Args:
+        device: "cuda"; "cpu" serves tests.
+        provider: Of onnxruntime, for that device.
+        dtype: float16 or float32.
+    """
+
+    def __init__(self, device: str, provider: str, dtype: Any) -> None:
+        self.device = device
+        self.dtype = np.dtype(dtype)
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        self._session = ort.InferenceSession(_moving_graph(self.dtype), options, providers=[provider])
+
+    def room(self, shape: Sequence[int]) -> DeviceMemory:
+        """New memory, of zeros."""
+        return DeviceMemory(shape, self)
+
+    def zeros(self, shape: Sequence[int]) -> ort.OrtValue:
+        """A tensor of zeros: what a mask hides must be finite."""
+        return ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, self.dtype), self.device, 0)
+
+    def moved(
+        self, first: ort.OrtValue, second: ort.OrtValue, rows: IntArray, num_positions: int
+    ) -> ort.OrtValue:
+        """(P, len(rows), H, num_positions, K): rows of `first` and, counted on, of `second`; zeros behind them."""
+        binding = self._session.io_binding()
+        shape = list(first.shape())
+        for name, value in (("first", first), ("second", second)):
+            pads = np.zeros(10, np.int64)
+            pads[5 + _AXIS_OF_POSITIONS] = num_positions - value.shape()[_AXIS_OF_POSITIONS]
+            binding.bind_ortvalue_input(name, value)
+            binding.bind_ortvalue_input(f"{name}_pads", ort.OrtValue.ortvalue_from_numpy(pads))
+        index = np.ascontiguousarray(rows, np.int64)
+        binding.bind_ortvalue_input("rows", ort.OrtValue.ortvalue_from_numpy(index))
+        shape[_AXIS_OF_ROWS], shape[_AXIS_OF_POSITIONS] = len(index), num_positions
+        found = ort.OrtValue.ortvalue_from_shape_and_type(shape, self.dtype.type, self.device, 0)
+        binding.bind_ortvalue_output("moved", found)
+        self._session.run_with_iobinding(binding)
+        return found
+
+
+def _moving_graph(dtype: np.dtype[Any]) -> bytes:
+    """moved = Gather(Concat(Pad(first), Pad(second)), rows)."""
+    graph = SmallGraph()
+    for name in ("first", "second"):
+        graph.input(name, dtype, 5)
+        graph.node("Pad", [name, graph.input(f"{name}_pads", np.int64, 1)], f"{name}_long")
+    graph.input("rows", np.int64, 1)
+    graph.output("moved", dtype, 5)
+    graph.node("Concat", ["first_long", "second_long"], "all", axis=_AXIS_OF_ROWS)
+    graph.node("Gather", ["all", "rows"], "moved", axis=_AXIS_OF_ROWS)
+    return bytes(graph)
