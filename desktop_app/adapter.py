@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from desktop_app.inspection import Alternative, Attention, Place, Span, words
-from desktop_app.service import Answer, LoadedModel, OnProgress
+from desktop_app.service import Answer, FileAnswer, LoadedModel, OnProgress
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.documents.files import SUFFIXES, FileProgress, translate_file
 from keras_transformer.runtime.translator import Progress, Translator
@@ -45,12 +45,12 @@ def load_bundle(folder: Path | None, device: str) -> LoadedModel:
 
     def translate_document(
         source: Path, target: Path, cancellation: Cancellation, on_progress: Callable[[float], None]
-    ) -> tuple[str, ...]:
+    ) -> FileAnswer:
         def tell(progress: FileProgress) -> None:
             on_progress(progress.done / max(1, progress.total))
 
         report = translate_file(translator, source, target, cancellation=cancellation, on_progress=tell)
-        return (*report.flags, *(["kept"] if report.kept else []))
+        return FileAnswer(tuple(report.flags), report.kept, report.left)
 
     return LoadedModel(
         translate=translate,  # type: ignore[arg-type]  # of its own `new_cancellation`

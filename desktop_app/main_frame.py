@@ -69,6 +69,15 @@ class MainFrame(ttk.Frame):
         """Let the languages be swapped, or not."""
         self.buttons["swap"].configure(state="normal" if possible else "disabled")
 
+    def invite(self, on: bool) -> None:
+        """Show that files may be dropped here, or no longer."""
+        for pane in (self.source, self.target):
+            pane.set_inviting(on)
+        if on:
+            self.status.show_message(self._say("files.drop"))
+        else:
+            self.status.end_message()
+
     def show_legend(self, on: bool) -> None:
         """Explain the shades, or not."""
         if on:

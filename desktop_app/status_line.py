@@ -27,9 +27,9 @@ class StatusLine(ttk.Frame):
     def __init__(self, parent: tkinter.Misc, theme: Theme, say: Messages, cancel: Callable[[], None]) -> None:
         super().__init__(parent, padding=(0, theme.pixels(8)))
         self._theme, self._say = theme, say
-        self._state: tuple[str, str, Exception | None] = ("", "Muted.TLabel", None)
+        self._state: tuple[str, str, Exception | str] = ("", "Muted.TLabel", "")
         self._timer = ""
-        self._details: Exception | None = None
+        self._details: Exception | str = ""
         gap = theme.pixels(8)
         self._facts = ttk.Label(self, style="Muted.TLabel")
         self._facts.pack(side="right", padx=(gap, 0))
@@ -59,19 +59,19 @@ class StatusLine(ttk.Frame):
         """What stands at the right."""
         return str(self._facts.cget("text"))
 
-    def show_state(self, sentence: str) -> None:
-        """Say what goes on, until something else does."""
-        self._enter((sentence, "Muted.TLabel", None))
+    def show_state(self, sentence: str, details: str = "") -> None:
+        """Say what goes on, until something else does; `details` are behind the button for them."""
+        self._enter((sentence, "Muted.TLabel", details))
 
-    def show_error(self, sentence: str, error: Exception | None = None) -> None:
+    def show_error(self, sentence: str, error: Exception | str | None = None) -> None:
         """Say what went wrong; `error` is behind the button for details."""
-        self._enter((" ".join(sentence.split()), "Error.TLabel", error))
+        self._enter((" ".join(sentence.split()), "Error.TLabel", "" if error is None else error))
 
     def show_message(self, sentence: str) -> None:
         """Say something for a moment, then the state again."""
         self._stop_timer()
-        self._show((sentence, "Muted.TLabel", None))
-        self._timer = self.after(_MESSAGE_MS, self._end_message)
+        self._show((sentence, "Muted.TLabel", ""))
+        self._timer = self.after(_MESSAGE_MS, self.end_message)
 
     def show_facts(self, facts: str) -> None:
         """Show device, precision, time and words/s."""
@@ -91,22 +91,23 @@ class StatusLine(ttk.Frame):
                 self._bar.pack(side="right", padx=(gap, 0))
         self._wrap()
 
-    def _enter(self, state: tuple[str, str, Exception | None]) -> None:
+    def _enter(self, state: tuple[str, str, Exception | str]) -> None:
         self._stop_timer()
         self._state = state
         self._show(state)
 
-    def _show(self, state: tuple[str, str, Exception | None]) -> None:
+    def _show(self, state: tuple[str, str, Exception | str]) -> None:
         sentence, style, self._details = state
         self._sentence.configure(text=sentence, style=style)
-        if self._details is None:
+        if self._details == "":
             self._button.pack_forget()
         else:
             self._button.pack(side="left", padx=(self._theme.pixels(8), 0))
         self._wrap()
 
-    def _end_message(self) -> None:
-        self._timer = ""
+    def end_message(self) -> None:
+        """Say the state again."""
+        self._stop_timer()
         self._show(self._state)
 
     def _stop_timer(self) -> None:
@@ -120,6 +121,6 @@ class StatusLine(ttk.Frame):
         self._sentence.configure(wraplength=max(self.winfo_width() - taken, self._theme.pixels(120)))
 
     def _show_details(self) -> None:
-        if self._details is not None:
-            text = "".join(traceback.format_exception(self._details))
+        if (details := self._details) != "":
+            text = details if isinstance(details, str) else "".join(traceback.format_exception(details))
             DetailsWindow(self.winfo_toplevel(), self._theme, self._say, f"{self.sentence}\n\n{text}")

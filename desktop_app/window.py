@@ -15,6 +15,7 @@ from desktop_app.actions import Action, Actions
 from desktop_app.alternatives import Alternatives
 from desktop_app.background import Background
 from desktop_app.dialogs import Answers, Dialogs
+from desktop_app.dropping import Dropping
 from desktop_app.editing import Editing, copy_to_clipboard
 from desktop_app.files import Files
 from desktop_app.keeping import Keeping
@@ -32,6 +33,7 @@ _LOGGER = logging.getLogger(__name__)
 
 _POLL_BUSY_MS = 25
 _POLL_IDLE_MS = 100  # also how soon Python sees Ctrl+C in the terminal
+_DROPPING_MS = 500  # after the window is there: it costs milliseconds
 _TEXT_EVENTS = {
     "undo": "<<Undo>>", "redo": "<<Redo>>", "cut": "<<Cut>>", "copy": "<<Copy>>", "paste": "<<Paste>>",
     "select_all": "<<SelectAll>>",
@@ -135,6 +137,8 @@ class Window:
         )
         self.actions = Actions(self.root, theme, say, self._table())
         self.actions.bind_keys(self.root, source.text, target.text)
+        self.dropping = Dropping(self.frame, self.files.translate_paths, self.frame.invite)
+        self.root.after(_DROPPING_MS, self.dropping.enable)
         live.on_loaded.append(self._model_loaded)
         self._show_confidence()
         self._set_way_back(None)

@@ -7,6 +7,7 @@ import pytest
 
 from desktop_app import adapter
 from desktop_app.inspection import linked_words, words
+from desktop_app.service import FileAnswer
 from keras_transformer.decoding.cancellation import Cancellation, Cancelled
 from tests.desktop_app.test_app import needs_bundle
 
@@ -98,11 +99,19 @@ def test_a_chosen_word_changes_the_sentence_and_stays_until_it_is_forgotten(mode
     assert target in translate(model, TEXT).text
 
 
+def test_what_a_document_leaves_as_it_was_is_answered(model, tmp_path):
+    source, target = tmp_path / "in.html", tmp_path / "out.html"
+    source.write_text("<p>Thank you.</p><pre>make test</pre>", encoding="utf-8")
+    answer = model.translate_file(source, target, Cancellation(), lambda share: None)
+    assert answer == FileAnswer(left=("make test",))
+    assert target.read_text(encoding="utf-8") == "<p>Grazie.</p><pre>make test</pre>"
+
+
 def test_a_subtitle_file_keeps_its_times(model, tmp_path):
     source, target = tmp_path / "in.srt", tmp_path / "out.srt"
     source.write_text("1\n00:00:01,000 --> 00:00:02,000\nThank you.\n", encoding="utf-8")
     shares = []
-    assert model.translate_file(source, target, Cancellation(), shares.append) == ()
+    assert model.translate_file(source, target, Cancellation(), shares.append) == FileAnswer()
     assert target.read_text(encoding="utf-8") == "1\n00:00:01,000 --> 00:00:02,000\nGrazie.\n"
     assert shares[-1] == 1.0
     assert ".srt" in model.file_types
