@@ -13,7 +13,7 @@ from desktop_app.inspection import Alternative, Attention, Place, Span, words
 from desktop_app.service import Answer, FileAnswer, LoadedModel, OnProgress
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.documents.files import SUFFIXES, FileProgress, translate_file
-from keras_transformer.runtime.translator import Progress, Translator
+from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Progress, Translator
 
 _Result = TypeVar("_Result")
 _CACHED = 64  # sentences looked into last
@@ -61,7 +61,7 @@ def load_bundle(folder: Path | None, device: str) -> LoadedModel:
         device_note=translator.device_note,
         precision=translator.precision,
         name=translator.name,
-        folder=folder,
+        folder=SHIPPED_BUNDLE if folder is None else folder,
         inspector=inspector,
         translate_file=translate_document,  # type: ignore[arg-type]  # of its own `new_cancellation`
         file_types=SUFFIXES,

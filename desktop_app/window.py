@@ -130,7 +130,8 @@ class Window:
         )
         answers = Answers(
             settings=lambda: self._settings, change=self.change, reuse=self.put_source,
-            pick=self.pick_model, failed=failed, actions=lambda: self.actions,
+            pick=self.pick_model, models_changed=self._look_for_way_back, failed=failed,
+            actions=lambda: self.actions,
         )  # fmt: skip
         self.dialogs = Dialogs(
             self.root, theme, say, background, live, words, rooms.history, rooms.models, answers
@@ -273,8 +274,12 @@ class Window:
         if self._notice:
             self.status.show_error(self._notice)
             self._notice = ""
-        models = self._rooms.models
-        if models is not None:
+        self._look_for_way_back()
+
+    def _look_for_way_back(self) -> None:
+        """Allow swapping as long as a model is installed that translates back."""
+        models, model = self._rooms.models, self.live.model
+        if models is not None and model is not None:
             self._background.run(
                 "way back",
                 lambda: models.pick(model.target_language, model.source_language),

@@ -19,7 +19,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # for the display of the tests
 
-from tests.desktop_app.display import fresh_display  # noqa: E402
+from tests.desktop_app.display import authority, fresh_display  # noqa: E402
 
 SOURCE, TRANSLATION = "Good morning.", "Buongiorno."
 LIMIT_SECONDS = 60.0
@@ -37,7 +37,13 @@ def main() -> int:
         home = Path(elsewhere, "home")
         home.mkdir()
         program = Path(shutil.copytree(folder, Path(elsewhere, "moved"), symlinks=True), "keras-transformer")
-        bare = {"DISPLAY": display, "HOME": str(home), "PATH": "/nonexistent", "LANG": "C.UTF-8"}
+        bare = {
+            "DISPLAY": display,
+            "HOME": str(home),
+            "PATH": "/nonexistent",
+            "LANG": "C.UTF-8",
+            "XAUTHORITY": authority(),
+        }
         command = subprocess.run(
             [program, "translate"], env=bare, input=f"{SOURCE}\n", capture_output=True, text=True
         )

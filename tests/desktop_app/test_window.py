@@ -216,6 +216,16 @@ def test_swapping_translates_the_translation_back(open_window, tmp_path):
     pump(window.root, lambda: str(swap.cget("state")) == "disabled")
 
 
+def test_a_model_for_the_way_back_that_is_installed_or_removed_is_noticed(open_window, tmp_path):
+    found = []
+    window = open_window(models=SimpleNamespace(pick=lambda *pair: found[0] if found else None))
+    swap = window.frame.buttons["swap"]
+    for models, state in (([SimpleNamespace(folder=tmp_path)], "normal"), ([], "disabled")):
+        found[:] = models
+        window.dialogs._answers.models_changed()
+        pump(window.root, lambda state=state: str(swap.cget("state")) == state)
+
+
 def keeping_in(entries, notice=None):
     return SimpleNamespace(add=lambda *entry: entries.append(entry), take_notice=lambda: notice)
 
