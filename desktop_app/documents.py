@@ -18,8 +18,11 @@ class Teller(Protocol):
     def show_state(self, sentence: str, details: str = "") -> None:
         """Say what goes on."""
 
-    def show_error(self, sentence: str, error: Exception | str | None = None) -> None:
-        """Say what went wrong."""
+    def show_message(self, sentence: str) -> None:
+        """Say something for a moment."""
+
+    def show_notice(self, sentence: str, details: Exception | str = "", *, error: bool = False) -> None:
+        """Say what must not be overlooked."""
 
     def show_progress(self, share: float | None) -> None:
         """Show how much is done, in [0, 1]; None where nothing runs."""
@@ -43,10 +46,13 @@ class Documents:
         background: A thread of its own: a document may take minutes.
         say: The window's sentences.
         status: Told what goes on.
+        rest: Has the window say how it stands otherwise, when no document is left.
     """
 
-    def __init__(self, background: Background, say: Messages, status: Teller) -> None:
-        self._background, self._say, self._status = background, say, status
+    def __init__(
+        self, background: Background, say: Messages, status: Teller, rest: Callable[[], None]
+    ) -> None:
+        self._background, self._say, self._status, self._rest = background, say, status, rest
         self._waiting: list[_Document] = []
         self._running: _Document | None = None
         self._ended: list[tuple[_Document, FileAnswer | Exception]] = []  # since the last rest
@@ -96,7 +102,8 @@ class Documents:
         if one.cancellation.cancelled and isinstance(result, Exception):
             self._ended.clear()
             self._status.show_progress(None)
-            self._status.show_state(self._say("cancelled"))
+            self._rest()
+            self._status.show_message(self._say("cancelled"))
             return
         self._ended.append((one, result))
         if self._waiting:
@@ -104,15 +111,15 @@ class Documents:
             return
         ended, self._ended = self._ended, []
         self._status.show_progress(None)
+        self._rest()
         self._tell(ended)
 
     def _tell(self, ended: list[tuple[_Document, FileAnswer | Exception]]) -> None:
         failed = [(one, result) for one, result in ended if isinstance(result, Exception)]
         if len(ended) == 1 and failed:
             one, error = failed[0]
-            self._status.show_error(
-                self._say("error.file", name=one.source.name, reason=reason_of(error)), error
-            )
+            sentence = self._say("error.file", name=one.source.name, reason=reason_of(error))
+            self._status.show_notice(sentence, error, error=True)
             return
         answers = [result for _, result in ended if isinstance(result, FileAnswer)]
         if len(ended) == 1:
@@ -127,10 +134,7 @@ class Documents:
         notes += [self._say("files.left", count=self._say.number(left))] if left else []
         sentence = " ".join(dict.fromkeys(filter(None, [sentence, *notes])))
         details = "\n\n".join(filter(None, (self._account(one, result) for one, result in ended)))
-        if failed:
-            self._status.show_error(sentence, details)
-        else:
-            self._status.show_state(sentence, details)
+        self._status.show_notice(sentence, details, error=bool(failed))
 
     def _account(self, one: _Document, result: FileAnswer | Exception) -> str:
         """What a reader of one translated document should know; "" where all of it is translated."""

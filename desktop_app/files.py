@@ -45,7 +45,7 @@ class Files:
         self._root, self._live, self._source, self._target = root, live, source, target
         self._background = background
         self._say, self._status = say, status
-        self.documents = Documents(documents, say, status)
+        self.documents = Documents(documents, say, status, live.show_rest)
 
     @property
     def busy(self) -> bool:
@@ -111,7 +111,8 @@ class Files:
         refused = [one for one in sources if one.suffix.lower() not in model.file_types or not one.is_file()]
         if refused:
             types = ", ".join(model.file_types)
-            self._status.show_error(self._say("files.refused", name=refused[0].name, types=types))
+            sentence = self._say("files.refused", name=refused[0].name, types=types)
+            self._status.show_notice(sentence, error=True)
         good = [one for one in sources if one not in refused]
         for source, target in self._targets(good, model.target_language):
             self.documents.add(translate, source, target, model.new_cancellation())

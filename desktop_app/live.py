@@ -130,7 +130,7 @@ class LiveTranslation:
         self._asked, self._streamed = text, 0.0
         self._awaited_id = self._service.submit(text)
         self._set_shown(None)
-        self._show_rest()
+        self.show_rest()
 
     def cancel(self) -> None:
         """Stop what is being translated; what is there of it stays."""
@@ -159,7 +159,7 @@ class LiveTranslation:
     def speak(self) -> None:
         """Say the state in the language that is spoken."""
         if self.load_error is None:
-            self._show_rest()
+            self.show_rest()
             self._show_facts()
 
     # ---- the source ----------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class LiveTranslation:
         self._drop()
         self._target.set_text("")
         self._set_shown(Shown("", "", ()))
-        self._show_rest()
+        self.show_rest()
 
     def _cancel_timer(self) -> None:
         if self._timer:
@@ -227,7 +227,7 @@ class LiveTranslation:
     def _show_loaded(self, model: LoadedModel) -> None:
         changed = self.model is not None
         self.model, self.load_error, self._loading, self._facts = model, None, False, None
-        self._show_rest()
+        self.show_rest()
         self._show_facts()
         for listener in self.on_loaded:
             listener(model)
@@ -250,7 +250,8 @@ class LiveTranslation:
         for listener in self.on_shown:
             listener()
 
-    def _show_rest(self) -> None:
+    def show_rest(self) -> None:
+        """Say how it stands, where nothing in particular has happened."""
         if self._loading:
             self._status.show_state(self._say("loading"))
         elif self._awaited_id is not None:

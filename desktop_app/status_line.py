@@ -12,6 +12,8 @@ from desktop_app.messages import Messages
 from desktop_app.theme import Theme
 
 _MESSAGE_MS = 4000
+_NOTICE_MS = 20_000
+_State = tuple[str, str, Exception | str]  # sentence, style, details
 
 
 class StatusLine(ttk.Frame):
@@ -27,8 +29,9 @@ class StatusLine(ttk.Frame):
     def __init__(self, parent: tkinter.Misc, theme: Theme, say: Messages, cancel: Callable[[], None]) -> None:
         super().__init__(parent, padding=(0, theme.pixels(8)))
         self._theme, self._say = theme, say
-        self._state: tuple[str, str, Exception | str] = ("", "Muted.TLabel", "")
-        self._timer = ""
+        self._state: _State = ("", "Muted.TLabel", "")
+        self._notice: _State | None = None
+        self._timer = self._notice_timer = ""
         self._details: Exception | str = ""
         gap = theme.pixels(8)
         self._facts = ttk.Label(self, style="Muted.TLabel")
@@ -63,9 +66,16 @@ class StatusLine(ttk.Frame):
         """Say what goes on, until something else does; `details` are behind the button for them."""
         self._enter((sentence, "Muted.TLabel", details))
 
-    def show_error(self, sentence: str, error: Exception | str | None = None) -> None:
+    def show_error(self, sentence: str, error: Exception | None = None) -> None:
         """Say what went wrong; `error` is behind the button for details."""
         self._enter((" ".join(sentence.split()), "Error.TLabel", "" if error is None else error))
+
+    def show_notice(self, sentence: str, details: Exception | str = "", *, error: bool = False) -> None:
+        """Say what must not be overlooked: for a while no state takes its place, only an error does."""
+        self._end_notice()
+        self._notice = " ".join(sentence.split()), f"{'Error' if error else 'Muted'}.TLabel", details
+        self._notice_timer = self.after(_NOTICE_MS, self.end_notice)
+        self.end_message()
 
     def show_message(self, sentence: str) -> None:
         """Say something for a moment, then the state again."""
@@ -91,12 +101,15 @@ class StatusLine(ttk.Frame):
                 self._bar.pack(side="right", padx=(gap, 0))
         self._wrap()
 
-    def _enter(self, state: tuple[str, str, Exception | str]) -> None:
-        self._stop_timer()
+    def _enter(self, state: _State) -> None:
         self._state = state
-        self._show(state)
+        if state[1] == "Error.TLabel":
+            self._end_notice()
+        if self._notice is None:
+            self._stop_timer()
+            self._show(state)
 
-    def _show(self, state: tuple[str, str, Exception | str]) -> None:
+    def _show(self, state: _State) -> None:
         sentence, style, self._details = state
         self._sentence.configure(text=sentence, style=style)
         if self._details == "":
@@ -108,7 +121,20 @@ class StatusLine(ttk.Frame):
     def end_message(self) -> None:
         """Say the state again."""
         self._stop_timer()
-        self._show(self._state)
+        self._show(self._notice or self._state)
+
+    def end_notice(self) -> None:
+        """Say the state again, if a notice stands in its place."""
+        if self._notice is not None:
+            self._end_notice()
+            if not self._timer:
+                self._show(self._state)
+
+    def _end_notice(self) -> None:
+        self._notice = None
+        if self._notice_timer:
+            self.after_cancel(self._notice_timer)
+            self._notice_timer = ""
 
     def _stop_timer(self) -> None:
         if self._timer:

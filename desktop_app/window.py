@@ -67,7 +67,6 @@ class Window:
         self.exit_code = 0
         self._service, self._theme, self._say, self._rooms = service, theme, say, rooms
         self._settings = settings
-        self._notice = notice
         self._way_back: Path | None = None  # the model that translates back
         self._ending = False
         self._poll_timer = ""
@@ -82,6 +81,8 @@ class Window:
         self.source, self.target, self.status = self.frame.source, self.frame.target, self.frame.status
         self._join()
         self._place()
+        if notice:
+            self.status.show_notice(notice, error=True)
         self._poll()
 
     def run(self) -> None:
@@ -227,6 +228,7 @@ class Window:
         self._show_confidence()
 
     def _cancel(self) -> None:
+        self.status.end_notice()
         self.files.cancel()
         self.live.cancel()
 
@@ -271,9 +273,6 @@ class Window:
 
     def _model_loaded(self, model: LoadedModel) -> None:
         self.frame.show_languages(model.source_language, model.target_language)
-        if self._notice:
-            self.status.show_error(self._notice)
-            self._notice = ""
         self._look_for_way_back()
 
     def _look_for_way_back(self) -> None:
@@ -288,7 +287,7 @@ class Window:
 
     def _tell_of_history(self, set_aside: Path | None) -> None:
         if set_aside is not None:
-            self.status.show_error(self._say("history.set_aside", name=set_aside.name))
+            self.status.show_notice(self._say("history.set_aside", name=set_aside.name), error=True)
 
     def _set_way_back(self, folder: Path | None) -> None:
         self._way_back = folder

@@ -21,7 +21,7 @@ _TRANSLATED = re.compile(r"word/(?:document|footnotes|endnotes|comments|header\d
 # Diagrams and charts hold text that is left as it is; so do formulas, and the descriptions of pictures.
 _PICTURES = re.compile(r"word/(?:diagrams/data\d*|charts/chart(?:ex)?\d*)\.xml", re.IGNORECASE)
 _LEFT = re.compile(
-    r"<m:oMath>.*?</m:oMath>|<a:t(?:\s[^>]*)?>[^<]*</a:t>|<wp:docPr\s[^>]*?\bdescr=\"(?P<described>[^\"]+)\"",
+    r"<m:oMath(?:\s[^>]*)?>.*?</m:oMath>|<a:t(?:\s[^>]*)?>[^<]*</a:t>|<wp:docPr\s[^>]*?\bdescr=\"(?P<described>[^\"]+)\"",
     re.DOTALL,
 )
 _PICTURE_TEXT = re.compile(r"<(?:m|a):t(?:\s[^>]*)?>([^<]*)<")

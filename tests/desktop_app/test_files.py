@@ -176,7 +176,7 @@ def test_several_documents_go_into_a_folder_one_after_the_other(window, document
     (folder / "a.it.txt").write_text("here before", encoding="utf-8")
     answering(monkeypatch, askdirectory=folder)
     window.files.translate_paths(sources)
-    assert window.status.sentence == "Translating a.txt…"
+    assert window.status.sentence.startswith("c.pdf cannot be translated.")
     pump(window.root, window.status._bar.winfo_ismapped)
     assert float(str(window.status._bar.cget("value"))) == pytest.approx(0.5 / 3)
     documents.go.set()

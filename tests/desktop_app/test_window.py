@@ -141,11 +141,31 @@ def test_keys_that_come_before_the_source_has_the_keyboard_are_kept(open_window)
     assert window.source.get_text() == "I \nb"
 
 
-def test_a_notice_is_shown_once_at_the_beginning(open_window):
+def test_a_notice_at_the_beginning_is_not_overlooked(open_window, monkeypatch):
     window = open_window(notice="The settings could not be read.")
-    assert window.status.sentence == "The settings could not be read."
     window.source.set_text("text")
-    pump(window.root, settled(window))
+    pump(window.root, lambda: window.target.get_text() == "TEXT")
+    assert window.status.sentence == "The settings could not be read."
+    monkeypatch.setattr("desktop_app.status_line._NOTICE_MS", 50)
+    window.status.show_notice("and another")
+    pump(window.root, lambda: window.status.sentence == "Ready")
+
+
+def test_a_notice_comes_back_after_a_message_and_an_error_takes_its_place(open_window, monkeypatch):
+    monkeypatch.setattr("desktop_app.status_line._MESSAGE_MS", 50)
+    window = open_window()
+    window.status.show_notice("a notice", "its details")
+    window.status.show_message("Copied")
+    assert window.status.sentence == "Copied"
+    pump(window.root, lambda: window.status.sentence == "a notice")
+    assert window.status._button.winfo_manager()
+    press(window.source.text, "<Escape>")
+    assert window.status.sentence == "Ready"
+    window.status.show_notice("a notice", "its details")
+    window.status.show_error("an error")
+    assert window.status.sentence == "an error"
+    window.status.show_state("Ready")
+    assert window.status.sentence == "Ready"
 
 
 def test_the_text_grows_and_shrinks_by_keys(open_window):
