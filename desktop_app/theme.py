@@ -12,6 +12,7 @@ from typing import Literal
 
 _POINTS_PER_INCH = 72.0
 _NOMINAL_DPI = 96.0
+SASH = 10  # width of the line between two panes, at 96 dots an inch
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ class Theme:
         style.configure(
             "Placeholder.TLabel", background=colours.pane, foreground=colours.muted, font=self.text_font
         )
-        style.configure("Sash", sashthickness=self.pixels(10), gripcount=0)
+        style.configure("Sash", sashthickness=self.pixels(SASH), gripcount=0)
         style.configure(
             "TProgressbar", background=colours.accent, troughcolor=colours.border,
             bordercolor=colours.border, lightcolor=colours.accent, darkcolor=colours.accent,
