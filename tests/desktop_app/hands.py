@@ -4,8 +4,12 @@ What is done is done by xdotool, as a user does it. What is to be seen is asked 
 (displays with a key let it through), so that every step waits for what must come and for no length of time.
 """
 
+import contextlib
 import fnmatch
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 from desktop_app.theme import DARK, LIGHT
 
@@ -267,3 +271,21 @@ class Hands:
         self.wait(lambda: self.ask(f"{menu} index active") == str(number), f"{label!r} under the pointer")
         self.app.xdotool("click", "1")
         self.wait(lambda: self.ask(f"winfo viewable {menu}") in ("", "0"), "the end of the menu")
+
+
+@contextlib.contextmanager
+def dragged(hands, *files):
+    """Another program's window with files, under the pressed mouse."""
+    command = [sys.executable, "-m", "tests.desktop_app.drag_source", "1100", "700", *map(str, files)]
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parents[2], env=hands.app.environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        search = ("search", "--onlyvisible", "--name", "^Files$")
+        window = hands.wait(lambda: hands.app.xdotool(*search).split(), "the files")[0]
+        hands.app.xdotool("mousemove", "--window", window, "40", "40", "mousedown", "1")
+        hands.app.xdotool("mousemove_relative", "--", "-12", "-12")
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
