@@ -249,7 +249,8 @@ class Theme:
             style.configure(
                 kind, indicatorbackground=colours.pane, indicatorforeground=colours.text,
                 upperbordercolor=colours.muted, lowerbordercolor=colours.muted,
-                indicatorsize=self.pixels(12), indicatormargin=self.pixels(4), padding=self.pixels(3),
+                indicatorsize=self.pixels(12), padding=(0, self.pixels(3)),
+                indicatormargin=(self.pixels(2), self.pixels(2), self.pixels(6), self.pixels(2)),
             )  # fmt: skip
             style.map(
                 kind, background=[("active", colours.window)],
