@@ -197,7 +197,7 @@ def translates_files(hands, folder):
 
     source, target = folder / "long.txt", folder / "long.it.txt"
     lines = [
-        f"The {number} red cats of my brother sleep in house number {number}.\n" for number in range(2500)
+        f"The {number} red cats of my brother sleep in house number {number}.\n" for number in range(1000)
     ]
     source.write_text("".join(lines), encoding="utf-8")
     noted = folder / "long.it.txt.part.jsonl"
