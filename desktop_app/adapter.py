@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from keras_transformer.documents.files import SUFFIXES, FileProgress, translate_
 from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Progress, Translator
 
 _Result = TypeVar("_Result")
+_PIECE_CHARACTERS = 50_000  # translated together: hundreds of sentences fill every batch
 _CACHED = 64  # sentences looked into last
 
 
@@ -33,15 +34,7 @@ def load_bundle(folder: Path | None, device: str) -> LoadedModel:
     inspector = SentenceInspector(translator)
 
     def translate(text: str, cancellation: Cancellation, on_progress: OnProgress) -> Answer:
-        def tell(progress: Progress) -> None:
-            on_progress(progress.done_sentences / max(1, progress.total_sentences), progress.text_so_far)
-
-        translation = translator.translate(text, cancellation=cancellation, on_progress=tell)
-        places = tuple(
-            Place(pair.source_start, pair.source_end, pair.target_start, pair.target_end)
-            for pair in translation.sentences
-        )
-        return inspector.revised(text, Answer(translation.text, translation.flags, places))
+        return inspector.revised(text, _translate_in_pieces(translator, text, cancellation, on_progress))
 
     def translate_document(
         source: Path, target: Path, cancellation: Cancellation, on_progress: Callable[[float], None]
@@ -66,6 +59,46 @@ def load_bundle(folder: Path | None, device: str) -> LoadedModel:
         translate_file=translate_document,  # type: ignore[arg-type]  # of its own `new_cancellation`
         file_types=SUFFIXES,
     )
+
+
+def _translate_in_pieces(
+    translator: Translator, text: str, cancellation: Cancellation, on_progress: OnProgress
+) -> Answer:
+    """Translate a text whose first words show long before all of a megabyte is taken apart."""
+    done, flags, places = "", list[str](), list[Place]()
+    begin = 0
+    for piece in _pieces(text):
+
+        def tell(progress: Progress, done: str = done, begin: int = begin, size: int = len(piece)) -> None:
+            share = progress.done_sentences / max(1, progress.total_sentences)
+            on_progress((begin + share * size) / max(1, len(text)), done + progress.text_so_far)
+
+        translation = translator.translate(piece, cancellation=cancellation, on_progress=tell)
+        places += [
+            Place(
+                begin + pair.source_start, begin + pair.source_end,
+                len(done) + pair.target_start, len(done) + pair.target_end,
+            )
+            for pair in translation.sentences
+        ]  # fmt: skip
+        flags += translation.flags
+        done += translation.text
+        begin += len(piece)
+    if places:
+        flags = [flag for flag in flags if flag != "copied"]  # of one piece only
+    return Answer(done, tuple(dict.fromkeys(flags)), tuple(places))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut a text behind line ends, where no sentence goes on; all pieces together are the text."""
+    begin = 0
+    while len(text) - begin > _PIECE_CHARACTERS:
+        end = text.find("\n", begin + _PIECE_CHARACTERS) + 1
+        if not end:
+            break
+        yield text[begin:end]
+        begin = end
+    yield text[begin:]
 
 
 class SentenceInspector:

@@ -49,6 +49,33 @@ def test_progress_ends_with_the_whole(model):
     assert all(answer.text.startswith(so_far) for _, so_far in told)
 
 
+def test_a_long_text_in_pieces_gives_the_same(model, monkeypatch):
+    text = (
+        "12 €\n\r\n"
+        + "".join(f"The book {n} is on {{x}} the table.\r\n  Thank you.\n" for n in range(9))
+        + "End"
+    )
+    whole = translate(model, text)
+    monkeypatch.setattr(adapter, "_PIECE_CHARACTERS", 100)
+    assert len(list(adapter._pieces(text))) > 3
+    assert "".join(adapter._pieces(text)) == text
+    told = []
+    answer = model.translate(text, Cancellation(), lambda *step: told.append(step))
+    assert answer == whole
+    assert "copied" not in answer.flags
+    assert [share for share, _ in told] == sorted(share for share, _ in told)
+    assert told[-1] == (1.0, answer.text)
+    assert all(answer.text.startswith(so_far) for _, so_far in told)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "a", "abc\nde", "abcd\n", "no line end at all"])
+def test_pieces_are_cut_behind_line_ends(monkeypatch, text):
+    monkeypatch.setattr(adapter, "_PIECE_CHARACTERS", 2)
+    pieces = list(adapter._pieces(text))
+    assert "".join(pieces) == text
+    assert all(piece.endswith("\n") for piece in pieces[:-1])
+
+
 def test_a_cancelled_translation_ends_within_200_ms(model):
     cancellation = Cancellation()
     text = "".join(f"The book number {n} is on the table, and it is red.\n" for n in range(20_000))
