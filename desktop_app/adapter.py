@@ -14,6 +14,7 @@ from desktop_app.service import Answer, FileAnswer, LoadedModel, OnProgress
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.documents.files import SUFFIXES, FileProgress, translate_file
 from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Progress, Translator
+from keras_transformer.text.protection import find_items
 
 _Result = TypeVar("_Result")
 _PIECE_CHARACTERS = 50_000  # translated together: hundreds of sentences fill every batch
@@ -78,6 +79,7 @@ def _translate_in_pieces(
             Place(
                 begin + pair.source_start, begin + pair.source_end,
                 len(done) + pair.target_start, len(done) + pair.target_end,
+                pair.flags,
             )
             for pair in translation.sentences
         ]  # fmt: skip
@@ -130,8 +132,12 @@ class SentenceInspector:
         def look() -> list[tuple[Span, float]]:
             spans = self.attention(source, target).target_spans
             log_probs = self._translator.score(source, target).log_probs
+            # Addresses, placeholders, numbers: carried over by rule, whatever the model thinks of them.
+            carried = [item for item in find_items(target) if item.text in source]
             found = []
             for begin, end in words(target):
+                if any(item.start < end and begin < item.end for item in carried):
+                    continue
                 # A word is as likely as its tokens one after the other.
                 parts = [p for (b, e), p in zip(spans, log_probs, strict=False) if b < end and begin < e]
                 if parts:
@@ -166,7 +172,9 @@ class SentenceInspector:
         parts, places, done, moved = [], [], 0, 0
         for place in answer.places:
             target = answer.text[place.target_begin : place.target_end]
-            target = chosen.get(source[place.source_begin : place.source_end], target)
+            sentence = source[place.source_begin : place.source_end]
+            if sentence in chosen:
+                target, place = chosen[sentence], place._replace(flags=())
             parts += [answer.text[done : place.target_begin], target]
             begin = place.target_begin + moved
             places.append(place._replace(target_begin=begin, target_end=begin + len(target)))

@@ -103,7 +103,7 @@ TEXTS = {
     "help.intro": "Type on the left, read on the right. Nothing you type leaves this computer.",
     "help.mouse": (
         "Pointer on a word: the words it came from are lit. Click on a word of the translation: "
-        "other words for it."
+        "other words for it. Drop files on the window to translate them."
     ),
     "help.word": "Walk from word to word in the translation",
     "help.tab": "Next button or pane",

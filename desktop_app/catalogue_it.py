@@ -106,7 +106,7 @@ TEXTS = {
     "help.intro": "Scrivi a sinistra, leggi a destra. Niente di ciò che scrivi lascia questo computer.",
     "help.mouse": (
         "Puntatore su una parola: si illuminano le parole da cui viene. Clic su una parola della "
-        "traduzione: altre parole al suo posto."
+        "traduzione: altre parole al suo posto. Trascina dei file sulla finestra per tradurli."
     ),
     "help.word": "Scorrere la traduzione parola per parola",
     "help.tab": "Pulsante o riquadro successivo",

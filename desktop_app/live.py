@@ -39,9 +39,9 @@ class Shown:
 
     def place_at(self, offset: int, *, in_target: bool) -> Place | None:
         """Return the sentence around a character of one side."""
-        first = 2 if in_target else 0
-        position = bisect.bisect_right([place[first] for place in self.places], offset) - 1
-        if position < 0 or offset >= self.places[position][first + 1]:
+        begins = [place.begin(in_target=in_target) for place in self.places]
+        position = bisect.bisect_right(begins, offset) - 1
+        if position < 0 or offset >= self.places[position].end(in_target=in_target):
             return None
         return self.places[position]
 
@@ -60,7 +60,8 @@ class Shown:
         for other in self.places:
             begin = other.target_begin + (longer if other.target_begin > place.target_begin else 0)
             end = other.target_end + (longer if other.target_begin >= place.target_begin else 0)
-            places.append(other._replace(target_begin=begin, target_end=end))
+            flags = () if other is place else other.flags
+            places.append(other._replace(target_begin=begin, target_end=end, flags=flags))
         return Shown(self.source, text, tuple(places))
 
 

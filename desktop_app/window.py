@@ -21,6 +21,7 @@ from desktop_app.files import Files
 from desktop_app.keeping import Keeping
 from desktop_app.live import LiveTranslation
 from desktop_app.main_frame import MainFrame
+from desktop_app.marks import Marks
 from desktop_app.messages import Messages, chosen_language
 from desktop_app.rooms import Rooms
 from desktop_app.service import LoadedModel, TranslationService
@@ -124,6 +125,7 @@ class Window:
         live = self.live = LiveTranslation(self._service, source, target, status, say)
         words = self.words = Words(live, source, target, background, theme, failed)
         self.alternatives = Alternatives(live, words, target, background, theme, say, status, failed)
+        self.marks = Marks(live, target, theme)
         self.shading = Shading(live, target, background, theme, failed)
         self.files = Files(self.root, live, source, target, background, self._documents, say, status)
         self.keeping = Keeping(

@@ -108,6 +108,12 @@ def test_confidence_is_a_probability_for_each_word(model):
     assert wrong[-1][1] < 0.01 < found[-1][1]
 
 
+def test_what_is_carried_over_by_rule_is_nobodys_guess(model):
+    source, target = "Write to {name} at ann@example.org.", "Scrivi a {name} al ann@example.org."
+    found = model.inspector.confidence(source, target)
+    assert [target[begin:end] for (begin, end), _ in found] == ["Scrivi", "a", "al"]
+
+
 def test_a_chosen_word_changes_the_sentence_and_stays_until_it_is_forgotten(model):
     source, target = "Where is the station?", "Dov'è la stazione?"
     others = model.inspector.alternatives(source, target, 0)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from desktop_app.editing import selected_text
+from desktop_app.inspection import Place
 from desktop_app.service import Answer
 from desktop_app.settings import WindowSettings
 from tests.desktop_app.conftest import pump, pump_for
@@ -166,6 +167,25 @@ def test_a_notice_comes_back_after_a_message_and_an_error_takes_its_place(open_w
     assert window.status.sentence == "an error"
     window.status.show_state("Ready")
     assert window.status.sentence == "Ready"
+
+
+def test_a_sentence_that_was_kept_or_cut_is_underlined(open_window):
+    def translate(text, *_):
+        if text.startswith("B"):
+            return Answer(text, (), (Place(0, 6, 0, 6),))
+        return Answer(text, ("kept",), (Place(0, 6, 0, 6, ("kept",)), Place(7, 11, 7, 11)))
+
+    window = open_window(lambda: scripted_model(translate))
+    window.source.set_text("A {x}. Two.")
+    pump(window.root, lambda: window.status.sentence.startswith("A sentence could not be translated;"))
+    text = window.target.text
+    assert [str(index) for index in text.tag_ranges("marked")] == ["1.0", "1.6"]
+    assert text.tag_cget("marked", "underline") == "1"
+    window.live.replace_sentence(window.live.shown.places[0], "Un {x}.")  # the user's own choice
+    assert not text.tag_ranges("marked")
+    window.source.set_text("B {x}.")
+    pump(window.root, settled(window))
+    assert not text.tag_ranges("marked")
 
 
 def test_the_text_grows_and_shrinks_by_keys(open_window):
