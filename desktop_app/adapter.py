@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from desktop_app.inspection import Alternative, Attention, Place, Span, words
-from desktop_app.service import Answer, LoadedModel, OnProgress
+from desktop_app.service import Answer, FileAnswer, LoadedModel, OnProgress
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.documents.files import SUFFIXES, FileProgress, translate_file
-from keras_transformer.runtime.translator import Progress, Translator
+from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Progress, Translator
+from keras_transformer.text.protection import find_items
 
 _Result = TypeVar("_Result")
+_PIECE_CHARACTERS = 50_000  # translated together: hundreds of sentences fill every batch
 _CACHED = 64  # sentences looked into last
 
 
@@ -33,24 +35,16 @@ def load_bundle(folder: Path | None, device: str) -> LoadedModel:
     inspector = SentenceInspector(translator)
 
     def translate(text: str, cancellation: Cancellation, on_progress: OnProgress) -> Answer:
-        def tell(progress: Progress) -> None:
-            on_progress(progress.done_sentences / max(1, progress.total_sentences), progress.text_so_far)
-
-        translation = translator.translate(text, cancellation=cancellation, on_progress=tell)
-        places = tuple(
-            Place(pair.source_start, pair.source_end, pair.target_start, pair.target_end)
-            for pair in translation.sentences
-        )
-        return inspector.revised(text, Answer(translation.text, translation.flags, places))
+        return inspector.revised(text, _translate_in_pieces(translator, text, cancellation, on_progress))
 
     def translate_document(
         source: Path, target: Path, cancellation: Cancellation, on_progress: Callable[[float], None]
-    ) -> tuple[str, ...]:
+    ) -> FileAnswer:
         def tell(progress: FileProgress) -> None:
             on_progress(progress.done / max(1, progress.total))
 
         report = translate_file(translator, source, target, cancellation=cancellation, on_progress=tell)
-        return (*report.flags, *(["kept"] if report.kept else []))
+        return FileAnswer(tuple(report.flags), report.kept, report.left)
 
     return LoadedModel(
         translate=translate,  # type: ignore[arg-type]  # of its own `new_cancellation`
@@ -61,11 +55,52 @@ def load_bundle(folder: Path | None, device: str) -> LoadedModel:
         device_note=translator.device_note,
         precision=translator.precision,
         name=translator.name,
-        folder=folder,
+        folder=SHIPPED_BUNDLE if folder is None else folder,
         inspector=inspector,
         translate_file=translate_document,  # type: ignore[arg-type]  # of its own `new_cancellation`
         file_types=SUFFIXES,
     )
+
+
+def _translate_in_pieces(
+    translator: Translator, text: str, cancellation: Cancellation, on_progress: OnProgress
+) -> Answer:
+    """Translate a text whose first words show long before all of a megabyte is taken apart."""
+    done, flags, places = "", list[str](), list[Place]()
+    begin = 0
+    for piece in _pieces(text):
+
+        def tell(progress: Progress, done: str = done, begin: int = begin, size: int = len(piece)) -> None:
+            share = progress.done_sentences / max(1, progress.total_sentences)
+            on_progress((begin + share * size) / max(1, len(text)), done + progress.text_so_far)
+
+        translation = translator.translate(piece, cancellation=cancellation, on_progress=tell)
+        places += [
+            Place(
+                begin + pair.source_start, begin + pair.source_end,
+                len(done) + pair.target_start, len(done) + pair.target_end,
+                pair.flags,
+            )
+            for pair in translation.sentences
+        ]  # fmt: skip
+        flags += translation.flags
+        done += translation.text
+        begin += len(piece)
+    if places:
+        flags = [flag for flag in flags if flag != "copied"]  # of one piece only
+    return Answer(done, tuple(dict.fromkeys(flags)), tuple(places))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut a text behind line ends, where no sentence goes on; all pieces together are the text."""
+    begin = 0
+    while len(text) - begin > _PIECE_CHARACTERS:
+        end = text.find("\n", begin + _PIECE_CHARACTERS) + 1
+        if not end:
+            break
+        yield text[begin:end]
+        begin = end
+    yield text[begin:]
 
 
 class SentenceInspector:
@@ -97,8 +132,12 @@ class SentenceInspector:
         def look() -> list[tuple[Span, float]]:
             spans = self.attention(source, target).target_spans
             log_probs = self._translator.score(source, target).log_probs
+            # Addresses, placeholders, numbers: carried over by rule, whatever the model thinks of them.
+            carried = [item for item in find_items(target) if item.text in source]
             found = []
             for begin, end in words(target):
+                if any(item.start < end and begin < item.end for item in carried):
+                    continue
                 # A word is as likely as its tokens one after the other.
                 parts = [p for (b, e), p in zip(spans, log_probs, strict=False) if b < end and begin < e]
                 if parts:
@@ -133,7 +172,9 @@ class SentenceInspector:
         parts, places, done, moved = [], [], 0, 0
         for place in answer.places:
             target = answer.text[place.target_begin : place.target_end]
-            target = chosen.get(source[place.source_begin : place.source_end], target)
+            sentence = source[place.source_begin : place.source_end]
+            if sentence in chosen:
+                target, place = chosen[sentence], place._replace(flags=())
             parts += [answer.text[done : place.target_begin], target]
             begin = place.target_begin + moved
             places.append(place._replace(target_begin=begin, target_end=begin + len(target)))

@@ -103,7 +103,7 @@ TEXTS = {
     "help.intro": "Type on the left, read on the right. Nothing you type leaves this computer.",
     "help.mouse": (
         "Pointer on a word: the words it came from are lit. Click on a word of the translation: "
-        "other words for it."
+        "other words for it. Drop files on the window to translate them."
     ),
     "help.word": "Walk from word to word in the translation",
     "help.tab": "Next button or pane",
@@ -120,6 +120,13 @@ TEXTS = {
     "files.type.png": "PNG picture",
     "files.translating": "Translating {name}…",
     "files.done": "{name} is written.",
+    "files.done.many": "{done} of {total} files are written.",
+    "files.kept": "Not translated, as it was: {count}.",
+    "files.left": "Left as it was (code, formulas, marked parts): {count}.",
+    "files.drop": "Drop the files here: their translations become new files.",
+    "files.folder": "Folder for the translations",
+    "files.not_yet": "No model is loaded that translates files.",
+    "files.refused": "{name} cannot be translated. It must be a file that ends in {types}.",
     # names of languages
     "language.ar": "Arabic", "language.bg": "Bulgarian", "language.ca": "Catalan", "language.cs": "Czech",
     "language.da": "Danish", "language.de": "German", "language.el": "Greek", "language.en": "English",

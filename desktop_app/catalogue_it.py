@@ -106,7 +106,7 @@ TEXTS = {
     "help.intro": "Scrivi a sinistra, leggi a destra. Niente di ciò che scrivi lascia questo computer.",
     "help.mouse": (
         "Puntatore su una parola: si illuminano le parole da cui viene. Clic su una parola della "
-        "traduzione: altre parole al suo posto."
+        "traduzione: altre parole al suo posto. Trascina dei file sulla finestra per tradurli."
     ),
     "help.word": "Scorrere la traduzione parola per parola",
     "help.tab": "Pulsante o riquadro successivo",
@@ -123,6 +123,13 @@ TEXTS = {
     "files.type.png": "Immagine PNG",
     "files.translating": "Traduco {name}…",
     "files.done": "{name} è scritto.",
+    "files.done.many": "File scritti: {done} di {total}.",
+    "files.kept": "Non tradotto, com'era: {count}.",
+    "files.left": "Lasciato com'era (codice, formule, parti marcate): {count}.",
+    "files.drop": "Rilascia qui i file: le traduzioni diventano file nuovi.",
+    "files.folder": "Cartella per le traduzioni",
+    "files.not_yet": "Non è caricato un modello che traduca file.",
+    "files.refused": "{name} non si può tradurre: dev'essere un file che finisce in {types}.",
     # names of languages
     "language.ar": "arabo", "language.bg": "bulgaro", "language.ca": "catalano", "language.cs": "ceco",
     "language.da": "danese", "language.de": "tedesco", "language.el": "greco", "language.en": "inglese",

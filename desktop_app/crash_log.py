@@ -23,7 +23,15 @@ _LOGGER = logging.getLogger(__name__)
 FILE_NAME, FAULT_FILE_NAME = "crash.log", "fault.log"
 _FILE_BYTES, _OLDER_FILES = 256 * 1024, 3
 _LONGEST_CHAIN = 20
-_PACKAGES = ("keras_transformer", "onnxruntime", "tokenizers", "numpy", "sentencex", "platformdirs")
+_PACKAGES = (
+    "keras_transformer",
+    "onnxruntime",
+    "tokenizers",
+    "numpy",
+    "sentencex",
+    "platformdirs",
+    "tkinterdnd2",
+)
 
 
 def log_path() -> Path | None:

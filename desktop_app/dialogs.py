@@ -29,6 +29,7 @@ class Answers:
         change: Lets other settings hold.
         reuse: Takes a text for the source.
         pick: Loads the model of a folder.
+        models_changed: Hears that a model was installed or removed.
         failed: Says that a look into a sentence failed.
         actions: What the help sheet lists.
     """
@@ -37,6 +38,7 @@ class Answers:
     change: Callable[[WindowSettings], None]
     reuse: Callable[[str], None]
     pick: Callable[[Path], None]
+    models_changed: Callable[[], None]
     failed: Callable[[Exception], None]
     actions: Callable[[], Actions]
 
@@ -137,6 +139,7 @@ class Dialogs:
                 lambda: ModelsWindow(
                     self._root, self._theme, self._say, models, self._background,
                     current=model.folder if model else None, pick=self._answers.pick,
+                    changed=self._answers.models_changed,
                 ),
             )  # fmt: skip
 

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import tkinter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from tkinter import filedialog
 
 from desktop_app.background import Background
+from desktop_app.documents import Documents, free_name, reason_of
 from desktop_app.live import LiveTranslation
 from desktop_app.messages import Messages
 from desktop_app.panes import TextPane
-from desktop_app.service import Cancellation, LoadedModel
 from desktop_app.status_line import StatusLine
 
 _MAX_TEXT_BYTES = 20_000_000  # more is a mistake in the dialog, not something to read
-
-
-@dataclass
-class _Running:
-    """The document that is being translated; written by its thread, read by the window's timer."""
-
-    name: str
-    cancellation: Cancellation
-    share: float = 0.0
 
 
 class Files:
@@ -53,14 +43,14 @@ class Files:
         status: StatusLine,
     ) -> None:
         self._root, self._live, self._source, self._target = root, live, source, target
-        self._background, self._documents = background, documents
+        self._background = background
         self._say, self._status = say, status
-        self._running: _Running | None = None
+        self.documents = Documents(documents, say, status, live.show_rest)
 
     @property
     def busy(self) -> bool:
         """Whether a document is being translated."""
-        return self._running is not None
+        return self.documents.busy
 
     def open(self) -> None:
         """Ask for a text file and put it into the source."""
@@ -97,8 +87,8 @@ class Files:
             )
 
     def can_translate(self) -> bool:
-        """Return whether the model takes documents, and none is on its way."""
-        return self._live.model is not None and self._live.model.translate_file is not None and not self.busy
+        """Return whether the model takes documents."""
+        return self._live.model is not None and self._live.model.translate_file is not None
 
     def translate(self) -> None:
         """Ask for a document and for the name of its translation."""
@@ -108,62 +98,57 @@ class Files:
         name = filedialog.askopenfilename(
             parent=self._root, filetypes=self._types(*model.file_types, kind="files.type.documents")
         )
-        if not name:
-            return
-        source = Path(name)
-        proposal = f"{source.stem}.{model.target_language}{source.suffix}"
-        name = filedialog.asksaveasfilename(
-            parent=self._root, initialdir=source.parent, initialfile=proposal,
-            defaultextension=source.suffix,
-        )  # fmt: skip
         if name:
-            self.translate_path(model, source, Path(name))
+            self.translate_paths([Path(name)])
 
-    def translate_path(self, model: LoadedModel, source: Path, target: Path) -> None:
-        """Translate a document; the progress bar shows how far it is."""
-        translate = model.translate_file
-        if translate is None or self._running is not None:
+    def translate_paths(self, sources: list[Path]) -> None:
+        """Ask where the translations of documents go, and translate those that can be."""
+        model = self._live.model
+        translate = model.translate_file if model is not None else None
+        if model is None or translate is None:
+            self._status.show_message(self._say("files.not_yet"))
             return
-        running = self._running = _Running(source.name, model.new_cancellation())
+        refused = [one for one in sources if one.suffix.lower() not in model.file_types or not one.is_file()]
+        if refused:
+            types = ", ".join(model.file_types)
+            sentence = self._say("files.refused", name=refused[0].name, types=types)
+            self._status.show_notice(sentence, error=True)
+        good = [one for one in sources if one not in refused]
+        for source, target in self._targets(good, model.target_language):
+            self.documents.add(translate, source, target, model.new_cancellation())
 
-        def on_progress(share: float) -> None:
-            running.share = share
-
-        def done(flags: tuple[str, ...]) -> None:
-            self._end()
-            self._status.show_state(self._say.note(flags) or self._say("files.done", name=target.name))
-
-        def failed(error: Exception) -> None:
-            cancelled = running.cancellation.cancelled
-            self._end()
-            if cancelled:
-                self._status.show_state(self._say("cancelled"))
-            else:
-                self._failure("error.file", source)(error)
-
-        self._status.show_state(self._say("files.translating", name=source.name))
-        self._documents.run(
-            "", lambda: translate(source, target, running.cancellation, on_progress), done, failed
+    def _targets(self, sources: list[Path], language: str) -> list[tuple[Path, Path]]:
+        """Ask for a name for one document, for a folder for several; no file there is overwritten unasked."""
+        if not sources:
+            return []
+        first = sources[0]
+        if len(sources) == 1:
+            name = filedialog.asksaveasfilename(
+                parent=self._root, initialdir=first.parent, defaultextension=first.suffix,
+                initialfile=f"{first.stem}.{language}{first.suffix}",
+            )  # fmt: skip
+            return [(first, Path(name))] if name else []
+        name = filedialog.askdirectory(
+            parent=self._root, initialdir=first.parent, title=self._say("files.folder"), mustexist=True
         )
+        found: list[tuple[Path, Path]] = []
+        for source in sources if name else []:
+            names = {target for _, target in found}
+            target = free_name(Path(name), source, language, lambda path: path in names or path.exists())  # noqa: B023
+            found.append((source, target))
+        return found
 
     def cancel(self) -> None:
-        """Stop the document that is being translated."""
-        if self._running is not None:
-            self._running.cancellation.cancel()
+        """Stop the documents that are being translated."""
+        self.documents.cancel()
 
     def poll(self) -> None:
-        """Show how far the document is; called by the window's timer."""
-        self._documents.poll()
-        if self._running is not None:
-            self._status.show_progress(self._running.share)
-
-    def _end(self) -> None:
-        self._running = None
-        self._status.show_progress(None)
+        """Show how far the documents are; called by the window's timer."""
+        self.documents.poll()
 
     def _failure(self, key: str, path: Path) -> Callable[[Exception], None]:
         return lambda error: self._status.show_error(
-            self._say(key, name=path.name, reason=_reason(error)), error
+            self._say(key, name=path.name, reason=reason_of(error)), error
         )
 
     def _types(self, *endings: str, kind: str = "files.type.text") -> list[tuple[str, tuple[str, ...]]]:
@@ -190,9 +175,3 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("cp1252", "replace")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__

@@ -49,7 +49,7 @@ class HelpWindow(tkinter.Toplevel):
         foot = ttk.Frame(body)
         foot.pack(fill="x", pady=(gap, 0))
         close = ttk.Button(foot, text=say("close"), command=self.destroy)
-        close.pack(side="right")
+        close.pack(side="right", padx=(gap, 0))
         ttk.Label(foot, text=about, style="Muted.TLabel").pack(side="left")
         close.focus_set()
 

@@ -17,12 +17,24 @@ _WORD = re.compile(r"\w+(?:['’\-]\w+)*['’]?")
 
 
 class Place(NamedTuple):
-    """Where one sentence stands in the source text, and its translation in the translated text."""
+    """Where one sentence stands in the source text, and its translation in the translated text.
+
+    `flags` say what the user should know about this sentence (`runtime.translator.Translation.flags`).
+    """
 
     source_begin: int
     source_end: int
     target_begin: int
     target_end: int
+    flags: tuple[str, ...] = ()
+
+    def begin(self, *, in_target: bool) -> int:
+        """Return where the sentence begins on one side."""
+        return self.target_begin if in_target else self.source_begin
+
+    def end(self, *, in_target: bool) -> int:
+        """Return where the sentence ends on one side."""
+        return self.target_end if in_target else self.source_end
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,9 @@ class Shown:
 
     def place_at(self, offset: int, *, in_target: bool) -> Place | None:
         """Return the sentence around a character of one side."""
-        first = 2 if in_target else 0
-        position = bisect.bisect_right([place[first] for place in self.places], offset) - 1
-        if position < 0 or offset >= self.places[position][first + 1]:
+        begins = [place.begin(in_target=in_target) for place in self.places]
+        position = bisect.bisect_right(begins, offset) - 1
+        if position < 0 or offset >= self.places[position].end(in_target=in_target):
             return None
         return self.places[position]
 
@@ -60,7 +60,8 @@ class Shown:
         for other in self.places:
             begin = other.target_begin + (longer if other.target_begin > place.target_begin else 0)
             end = other.target_end + (longer if other.target_begin >= place.target_begin else 0)
-            places.append(other._replace(target_begin=begin, target_end=end))
+            flags = () if other is place else other.flags
+            places.append(other._replace(target_begin=begin, target_end=end, flags=flags))
         return Shown(self.source, text, tuple(places))
 
 
@@ -130,7 +131,7 @@ class LiveTranslation:
         self._asked, self._streamed = text, 0.0
         self._awaited_id = self._service.submit(text)
         self._set_shown(None)
-        self._show_rest()
+        self.show_rest()
 
     def cancel(self) -> None:
         """Stop what is being translated; what is there of it stays."""
@@ -159,7 +160,7 @@ class LiveTranslation:
     def speak(self) -> None:
         """Say the state in the language that is spoken."""
         if self.load_error is None:
-            self._show_rest()
+            self.show_rest()
             self._show_facts()
 
     # ---- the source ----------------------------------------------------------------------------
@@ -189,7 +190,7 @@ class LiveTranslation:
         self._drop()
         self._target.set_text("")
         self._set_shown(Shown("", "", ()))
-        self._show_rest()
+        self.show_rest()
 
     def _cancel_timer(self) -> None:
         if self._timer:
@@ -227,7 +228,7 @@ class LiveTranslation:
     def _show_loaded(self, model: LoadedModel) -> None:
         changed = self.model is not None
         self.model, self.load_error, self._loading, self._facts = model, None, False, None
-        self._show_rest()
+        self.show_rest()
         self._show_facts()
         for listener in self.on_loaded:
             listener(model)
@@ -250,7 +251,8 @@ class LiveTranslation:
         for listener in self.on_shown:
             listener()
 
-    def _show_rest(self) -> None:
+    def show_rest(self) -> None:
+        """Say how it stands, where nothing in particular has happened."""
         if self._loading:
             self._status.show_state(self._say("loading"))
         elif self._awaited_id is not None:

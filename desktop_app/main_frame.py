@@ -10,7 +10,7 @@ from desktop_app.live import is_empty
 from desktop_app.messages import Messages
 from desktop_app.panes import TextPane
 from desktop_app.status_line import StatusLine
-from desktop_app.theme import Theme
+from desktop_app.theme import SASH, Theme
 
 
 class MainFrame(ttk.Frame):
@@ -69,6 +69,15 @@ class MainFrame(ttk.Frame):
         """Let the languages be swapped, or not."""
         self.buttons["swap"].configure(state="normal" if possible else "disabled")
 
+    def invite(self, on: bool) -> None:
+        """Show that files may be dropped here, or no longer."""
+        for pane in (self.source, self.target):
+            pane.set_inviting(on)
+        if on:
+            self.status.show_message(self._say("files.drop"))
+        else:
+            self.status.end_message()
+
     def show_legend(self, on: bool) -> None:
         """Explain the shades, or not."""
         if on:
@@ -78,7 +87,7 @@ class MainFrame(ttk.Frame):
 
     def sash(self) -> float:
         """Return the share of the width that the source pane takes now."""
-        width = self._panes.winfo_width()
+        width = self._room()
         share = self._sash_pixels() / width if width > 1 else self._sash
         return min(max(share, 0.1), 0.9)
 
@@ -110,7 +119,11 @@ class MainFrame(ttk.Frame):
 
     def _restore_sash(self) -> None:
         self._panes.unbind("<Map>")
-        self._sash_pixels(round(self._sash * self._panes.winfo_width()))
+        self._sash_pixels(round(self._sash * self._room()))
+
+    def _room(self) -> int:
+        """The width of both panes, in pixels, without the line between them."""
+        return self._panes.winfo_width() - self._theme.pixels(SASH)
 
     def _sash_pixels(self, *position: int) -> int:
         return int(self._panes.sashpos(0, *position))  # type: ignore[no-untyped-call]

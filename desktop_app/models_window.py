@@ -34,6 +34,7 @@ class ModelsWindow(Dialog):
         background: Its `poll` is called by the parent's timer.
         current: The bundle that translates now, or None.
         pick: Has the window load another bundle.
+        changed: Called when a model was installed or removed.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class ModelsWindow(Dialog):
         *,
         current: Path | None,
         pick: Callable[[Path], None],
+        changed: Callable[[], None],
     ) -> None:
         super().__init__(parent, theme, say, background)
-        self._models, self._current, self._pick = models, current, pick
+        self._models, self._current, self._pick, self._changed = models, current, pick, changed
         self._listed: dict[str, InstalledModel] = {}  # by row of the list
         self._installing: Cancellation | None = None
         self._progress = (0, 1)  # written by the background thread as one value
@@ -136,6 +138,7 @@ class ModelsWindow(Dialog):
             return
 
         def removed(_: None) -> None:
+            self._changed()
             self.refresh(sentence=self._say("models.removed", name=model.name))
 
         self._ask("", lambda: self._models.remove(model.folder), removed)
@@ -169,6 +172,7 @@ class ModelsWindow(Dialog):
 
         def installed(model: InstalledModel) -> None:
             self._end_installing()
+            self._changed()
             self.refresh(model.folder, self._say("models.installed", name=model.name))
 
         def failed(error: Exception) -> None:

@@ -79,6 +79,12 @@ class TextPane(ttk.Frame):
             colours = self.theme.palette
             self.text.configure(foreground=colours.muted if muted else colours.text)
 
+    def set_inviting(self, inviting: bool) -> None:
+        """Draw the border in the accent's colour, or as usual."""
+        if not self.theme.is_native:
+            colours = self.theme.palette
+            self.text.configure(highlightbackground=colours.accent if inviting else colours.border)
+
     # ---- the text ------------------------------------------------------------------------------
 
     def get_text(self) -> str:

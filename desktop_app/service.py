@@ -51,13 +51,28 @@ class Answer:
 OnProgress = Callable[[float, str], None]
 
 
+@dataclass(frozen=True)
+class FileAnswer:
+    """What became of a document.
+
+    Attributes:
+        flags: What the user should know (`runtime.translator.Translation.flags`).
+        kept: Passages that stayed as they were since no translation of them passed the checks.
+        left: Texts that are not there to be translated: code, formulas, what is marked so.
+    """
+
+    flags: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
 class FileTranslation(Protocol):
     """Translates the file `source` to `target`; raises what the user is to read."""
 
     def __call__(
         self, source: Path, target: Path, cancellation: Cancellation, on_progress: Callable[[float], None]
-    ) -> tuple[str, ...]:
-        """Return the flags of the translation; `on_progress` is told the share that is done."""
+    ) -> FileAnswer:
+        """Return what became of it; `on_progress` is told the share that is done."""
         ...
 
 

@@ -91,7 +91,7 @@ class SettingsWindow(tkinter.Toplevel):
         box.set(self._settings().font_size)
         box.bind("<Return>", lambda _: self._set_font_size(box.get()))
         box.bind("<FocusOut>", lambda _: self._set_font_size(box.get()))
-        box.grid(row=row, column=1, sticky="w")
+        box.grid(row=row, column=1, sticky="w", pady=self._theme.pixels(2))
 
     def _switch(self, row: int, name: str) -> None:
         # By name: a `tkinter.Variable` may be collected on another thread, and would call Tk from there.

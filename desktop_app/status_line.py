@@ -12,6 +12,8 @@ from desktop_app.messages import Messages
 from desktop_app.theme import Theme
 
 _MESSAGE_MS = 4000
+_NOTICE_MS = 20_000
+_State = tuple[str, str, Exception | str]  # sentence, style, details
 
 
 class StatusLine(ttk.Frame):
@@ -27,9 +29,10 @@ class StatusLine(ttk.Frame):
     def __init__(self, parent: tkinter.Misc, theme: Theme, say: Messages, cancel: Callable[[], None]) -> None:
         super().__init__(parent, padding=(0, theme.pixels(8)))
         self._theme, self._say = theme, say
-        self._state: tuple[str, str, Exception | None] = ("", "Muted.TLabel", None)
-        self._timer = ""
-        self._details: Exception | None = None
+        self._state: _State = ("", "Muted.TLabel", "")
+        self._notice: _State | None = None
+        self._timer = self._notice_timer = ""
+        self._details: Exception | str = ""
         gap = theme.pixels(8)
         self._facts = ttk.Label(self, style="Muted.TLabel")
         self._facts.pack(side="right", padx=(gap, 0))
@@ -59,19 +62,26 @@ class StatusLine(ttk.Frame):
         """What stands at the right."""
         return str(self._facts.cget("text"))
 
-    def show_state(self, sentence: str) -> None:
-        """Say what goes on, until something else does."""
-        self._enter((sentence, "Muted.TLabel", None))
+    def show_state(self, sentence: str, details: str = "") -> None:
+        """Say what goes on, until something else does; `details` are behind the button for them."""
+        self._enter((sentence, "Muted.TLabel", details))
 
     def show_error(self, sentence: str, error: Exception | None = None) -> None:
         """Say what went wrong; `error` is behind the button for details."""
-        self._enter((" ".join(sentence.split()), "Error.TLabel", error))
+        self._enter((" ".join(sentence.split()), "Error.TLabel", "" if error is None else error))
+
+    def show_notice(self, sentence: str, details: Exception | str = "", *, error: bool = False) -> None:
+        """Say what must not be overlooked: for a while no state takes its place, only an error does."""
+        self._end_notice()
+        self._notice = " ".join(sentence.split()), f"{'Error' if error else 'Muted'}.TLabel", details
+        self._notice_timer = self.after(_NOTICE_MS, self.end_notice)
+        self.end_message()
 
     def show_message(self, sentence: str) -> None:
         """Say something for a moment, then the state again."""
         self._stop_timer()
-        self._show((sentence, "Muted.TLabel", None))
-        self._timer = self.after(_MESSAGE_MS, self._end_message)
+        self._show((sentence, "Muted.TLabel", ""))
+        self._timer = self.after(_MESSAGE_MS, self.end_message)
 
     def show_facts(self, facts: str) -> None:
         """Show device, precision, time and words/s."""
@@ -91,23 +101,40 @@ class StatusLine(ttk.Frame):
                 self._bar.pack(side="right", padx=(gap, 0))
         self._wrap()
 
-    def _enter(self, state: tuple[str, str, Exception | None]) -> None:
-        self._stop_timer()
+    def _enter(self, state: _State) -> None:
         self._state = state
-        self._show(state)
+        if state[1] == "Error.TLabel":
+            self._end_notice()
+        if self._notice is None:
+            self._stop_timer()
+            self._show(state)
 
-    def _show(self, state: tuple[str, str, Exception | None]) -> None:
+    def _show(self, state: _State) -> None:
         sentence, style, self._details = state
         self._sentence.configure(text=sentence, style=style)
-        if self._details is None:
+        if self._details == "":
             self._button.pack_forget()
         else:
             self._button.pack(side="left", padx=(self._theme.pixels(8), 0))
         self._wrap()
 
-    def _end_message(self) -> None:
-        self._timer = ""
-        self._show(self._state)
+    def end_message(self) -> None:
+        """Say the state again."""
+        self._stop_timer()
+        self._show(self._notice or self._state)
+
+    def end_notice(self) -> None:
+        """Say the state again, if a notice stands in its place."""
+        if self._notice is not None:
+            self._end_notice()
+            if not self._timer:
+                self._show(self._state)
+
+    def _end_notice(self) -> None:
+        self._notice = None
+        if self._notice_timer:
+            self.after_cancel(self._notice_timer)
+            self._notice_timer = ""
 
     def _stop_timer(self) -> None:
         if self._timer:
@@ -120,6 +147,6 @@ class StatusLine(ttk.Frame):
         self._sentence.configure(wraplength=max(self.winfo_width() - taken, self._theme.pixels(120)))
 
     def _show_details(self) -> None:
-        if self._details is not None:
-            text = "".join(traceback.format_exception(self._details))
+        if (details := self._details) != "":
+            text = details if isinstance(details, str) else "".join(traceback.format_exception(details))
             DetailsWindow(self.winfo_toplevel(), self._theme, self._say, f"{self.sentence}\n\n{text}")

@@ -12,6 +12,7 @@ from typing import Literal
 
 _POINTS_PER_INCH = 72.0
 _NOMINAL_DPI = 96.0
+SASH = 10  # width of the line between two panes, at 96 dots an inch
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ class Theme:
         style.configure(
             "Placeholder.TLabel", background=colours.pane, foreground=colours.muted, font=self.text_font
         )
-        style.configure("Sash", sashthickness=self.pixels(10), gripcount=0)
+        style.configure("Sash", sashthickness=self.pixels(SASH), gripcount=0)
         style.configure(
             "TProgressbar", background=colours.accent, troughcolor=colours.border,
             bordercolor=colours.border, lightcolor=colours.accent, darkcolor=colours.accent,
@@ -248,7 +249,8 @@ class Theme:
             style.configure(
                 kind, indicatorbackground=colours.pane, indicatorforeground=colours.text,
                 upperbordercolor=colours.muted, lowerbordercolor=colours.muted,
-                indicatorsize=self.pixels(12), indicatormargin=self.pixels(4), padding=self.pixels(3),
+                indicatorsize=self.pixels(12), padding=(0, self.pixels(3)),
+                indicatormargin=(self.pixels(2), self.pixels(2), self.pixels(6), self.pixels(2)),
             )  # fmt: skip
             style.map(
                 kind, background=[("active", colours.window)],

@@ -15,11 +15,13 @@ from desktop_app.actions import Action, Actions
 from desktop_app.alternatives import Alternatives
 from desktop_app.background import Background
 from desktop_app.dialogs import Answers, Dialogs
+from desktop_app.dropping import Dropping
 from desktop_app.editing import Editing, copy_to_clipboard
 from desktop_app.files import Files
 from desktop_app.keeping import Keeping
 from desktop_app.live import LiveTranslation
 from desktop_app.main_frame import MainFrame
+from desktop_app.marks import Marks
 from desktop_app.messages import Messages, chosen_language
 from desktop_app.rooms import Rooms
 from desktop_app.service import LoadedModel, TranslationService
@@ -32,6 +34,7 @@ _LOGGER = logging.getLogger(__name__)
 
 _POLL_BUSY_MS = 25
 _POLL_IDLE_MS = 100  # also how soon Python sees Ctrl+C in the terminal
+_DROPPING_MS = 500  # after the window is there: it costs milliseconds
 _TEXT_EVENTS = {
     "undo": "<<Undo>>", "redo": "<<Redo>>", "cut": "<<Cut>>", "copy": "<<Copy>>", "paste": "<<Paste>>",
     "select_all": "<<SelectAll>>",
@@ -65,7 +68,6 @@ class Window:
         self.exit_code = 0
         self._service, self._theme, self._say, self._rooms = service, theme, say, rooms
         self._settings = settings
-        self._notice = notice
         self._way_back: Path | None = None  # the model that translates back
         self._ending = False
         self._poll_timer = ""
@@ -80,6 +82,8 @@ class Window:
         self.source, self.target, self.status = self.frame.source, self.frame.target, self.frame.status
         self._join()
         self._place()
+        if notice:
+            self.status.show_notice(notice, error=True)
         self._poll()
 
     def run(self) -> None:
@@ -121,6 +125,7 @@ class Window:
         live = self.live = LiveTranslation(self._service, source, target, status, say)
         words = self.words = Words(live, source, target, background, theme, failed)
         self.alternatives = Alternatives(live, words, target, background, theme, say, status, failed)
+        self.marks = Marks(live, target, theme)
         self.shading = Shading(live, target, background, theme, failed)
         self.files = Files(self.root, live, source, target, background, self._documents, say, status)
         self.keeping = Keeping(
@@ -128,13 +133,16 @@ class Window:
         )
         answers = Answers(
             settings=lambda: self._settings, change=self.change, reuse=self.put_source,
-            pick=self.pick_model, failed=failed, actions=lambda: self.actions,
+            pick=self.pick_model, models_changed=self._look_for_way_back, failed=failed,
+            actions=lambda: self.actions,
         )  # fmt: skip
         self.dialogs = Dialogs(
             self.root, theme, say, background, live, words, rooms.history, rooms.models, answers
         )
         self.actions = Actions(self.root, theme, say, self._table())
         self.actions.bind_keys(self.root, source.text, target.text)
+        self.dropping = Dropping(self.frame, self.files.translate_paths, self.frame.invite)
+        self.root.after(_DROPPING_MS, self.dropping.enable)
         live.on_loaded.append(self._model_loaded)
         self._show_confidence()
         self._set_way_back(None)
@@ -222,6 +230,7 @@ class Window:
         self._show_confidence()
 
     def _cancel(self) -> None:
+        self.status.end_notice()
         self.files.cancel()
         self.live.cancel()
 
@@ -266,11 +275,12 @@ class Window:
 
     def _model_loaded(self, model: LoadedModel) -> None:
         self.frame.show_languages(model.source_language, model.target_language)
-        if self._notice:
-            self.status.show_error(self._notice)
-            self._notice = ""
-        models = self._rooms.models
-        if models is not None:
+        self._look_for_way_back()
+
+    def _look_for_way_back(self) -> None:
+        """Allow swapping as long as a model is installed that translates back."""
+        models, model = self._rooms.models, self.live.model
+        if models is not None and model is not None:
             self._background.run(
                 "way back",
                 lambda: models.pick(model.target_language, model.source_language),
@@ -279,7 +289,7 @@ class Window:
 
     def _tell_of_history(self, set_aside: Path | None) -> None:
         if set_aside is not None:
-            self.status.show_error(self._say("history.set_aside", name=set_aside.name))
+            self.status.show_notice(self._say("history.set_aside", name=set_aside.name), error=True)
 
     def _set_way_back(self, folder: Path | None) -> None:
         self._way_back = folder

@@ -38,7 +38,7 @@ class LitWord:
     @property
     def begin(self) -> int:
         """Offset of the word in its pane."""
-        return self.place[2 if self.in_target else 0] + self.span[0]
+        return self.place.begin(in_target=self.in_target) + self.span[0]
 
 
 class Words:
@@ -118,7 +118,7 @@ class Words:
         if shown is None or place is None:
             return None
         sentence = shown.sentences(place)[in_target]
-        span = word_at(sentence, offset - place[2 if in_target else 0])
+        span = word_at(sentence, offset - place.begin(in_target=in_target))
         return None if span is None else LitWord(shown, place, span, in_target)
 
     def _walk(self, step: int) -> str:
@@ -179,7 +179,7 @@ class Words:
             return
         source, target = word.shown.sentences(word.place)
         links = linked_words(attention, source, target, word.span, from_target=word.in_target)
-        base = word.place[0 if word.in_target else 2]
+        base = word.place.begin(in_target=not word.in_target)
         pane = self._panes[not word.in_target]
         for (begin, end), weight in links:
             level = max(1, math.ceil(weight / links[0][1] * _STRENGTHS))

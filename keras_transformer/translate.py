@@ -42,7 +42,8 @@ log-probability of a token: nearer 0 is surer); with --n-best also "hypotheses",
 long, or around its placeholders), cut_loop (an endless repetition was cut), cut_length (the length limit was
 reached), kept (no translation carried over all placeholders, addresses and numbers: the original stands).
 
-exit status: 0 done, 1 failed, 2 a mistake in the arguments or the input, 130 interrupted."""
+exit status: 0 done, 1 failed, 2 a mistake in the arguments or the input, 130 interrupted; with --file, 143
+terminated, and after 130 and 143 the same command goes on."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -183,10 +184,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(lambda: _run_file(options) if options.documents else _run(options))
 
 
-def run_command(run: Callable[[], None]) -> int:
-    """Run a command's body: a user's mistake is one sentence and 2, Ctrl-C is 130, a closed pipe is quiet."""
+def run_command(run: Callable[[], int | None]) -> int:
+    """Run a command's body, which may return an exit status.
+
+    A user's mistake is one sentence and 2, Ctrl-C is 130, a closed pipe is quiet.
+    """
     try:
-        run()
+        status = run() or 0
         sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
@@ -198,10 +202,10 @@ def run_command(run: Callable[[], None]) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    return status
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         stream: BinaryIO = sys.stdin.buffer
         name = "stdin"
@@ -225,9 +229,10 @@ def _run(options: argparse.Namespace) -> None:
             )
 
         translate_lines(translate, read_lines(stream, name), sys.stdout.buffer, options.json)
+    return 0
 
 
-def _run_file(options: argparse.Namespace) -> None:
+def _run_file(options: argparse.Namespace) -> int:
     from keras_transformer.documents.command import run
     from keras_transformer.documents.files import SearchChoice, check_paths
     from keras_transformer.runtime.translator import Translator
@@ -235,7 +240,7 @@ def _run_file(options: argparse.Namespace) -> None:
     source, target = options.documents
     check_paths(source, target)  # before the model is loaded
     translator = Translator.from_pretrained(options.model, options.device, options.threads)
-    run(translator, source, target, SearchChoice(options.beam_size, options.length_penalty))
+    return run(translator, source, target, SearchChoice(options.beam_size, options.length_penalty))
 
 
 def open_input(path: Path) -> BinaryIO:

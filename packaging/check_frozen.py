@@ -1,8 +1,8 @@
-"""Start the frozen folder as on a machine without Python, on a display of its own: type, read, close.
+"""Start the frozen folder as on a machine without Python, on a display of its own: type, read, drop a file, close.
 
     python packaging/check_frozen.py [FOLDER]     # default: dist/keras-transformer; needs Xvfb, jwm, xdotool
 
-It runs from a copy elsewhere, without PATH and with an empty home. Exit code 0 if the translation came, the program
+It runs from a copy elsewhere, without PATH and with an empty home. Exit code 0 if the translations came, the program
 closed with 0, and neither Python nor Tk was loaded from outside the folder.
 """
 
@@ -19,11 +19,35 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # for the display of the tests
 
-from tests.desktop_app.display import fresh_display  # noqa: E402
+from tests.desktop_app.display import authority, fresh_display  # noqa: E402
+from tests.desktop_app.hands import Hands, dragged  # noqa: E402
 
 SOURCE, TRANSLATION = "Good morning.", "Buongiorno."
 LIMIT_SECONDS = 60.0
 _FOREIGN = re.compile(r"python|tcl|/libtk|onnxruntime", re.IGNORECASE)
+
+
+class Program:
+    """The frozen program on a display, for `Hands`."""
+
+    def __init__(self, path: Path, display: str, folder: Path) -> None:
+        self.display, self.folder = display, folder
+        self.environment = {**os.environ, "DISPLAY": display}  # of xdotool; the program's own is bare
+        home = folder / "home"
+        home.mkdir()
+        bare = {"DISPLAY": display, "XAUTHORITY": authority(), "HOME": str(home), "PATH": "/nonexistent"}
+        self.bare = {**bare, "LANG": "C.UTF-8"}
+        self.path = path
+
+    def xdotool(self, *arguments: str) -> str:
+        """Press keys, move the mouse, look for windows."""
+        return subprocess.run(
+            ["xdotool", *arguments], env=self.environment, capture_output=True, text=True
+        ).stdout
+
+    def windows(self) -> list[str]:
+        """Return the windows that show."""
+        return self.xdotool("search", "--onlyvisible", "--name", "^Keras Transformer$").split()
 
 
 def main() -> int:
@@ -34,20 +58,18 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="?", default=REPOSITORY / "dist" / "keras-transformer")
     folder = parser.parse_args().folder
     with tempfile.TemporaryDirectory() as elsewhere, fresh_display() as display:
-        home = Path(elsewhere, "home")
-        home.mkdir()
-        program = Path(shutil.copytree(folder, Path(elsewhere, "moved"), symlinks=True), "keras-transformer")
-        bare = {"DISPLAY": display, "HOME": str(home), "PATH": "/nonexistent", "LANG": "C.UTF-8"}
+        moved = Path(shutil.copytree(folder, Path(elsewhere, "moved"), symlinks=True))
+        program = Program(moved / "keras-transformer", display, Path(elsewhere))
         command = subprocess.run(
-            [program, "translate"], env=bare, input=f"{SOURCE}\n", capture_output=True, text=True
+            [program.path, "translate"], env=program.bare, input=f"{SOURCE}\n", capture_output=True, text=True
         )
         assert command.stdout == f"{TRANSLATION}\n", command.stderr
         begun = time.monotonic()
-        process = subprocess.Popen([program], env=bare, cwd="/")
+        process = subprocess.Popen([program.path], env=program.bare, cwd="/")
         try:
-            seconds = use_window(display, begun)
+            seconds = use_window(program, begun)
             maps = Path(f"/proc/{process.pid}/maps").read_text()
-            subprocess.run(["xdotool", "key", "ctrl+q"], env={**os.environ, "DISPLAY": display}, check=True)
+            program.xdotool("key", "ctrl+q")
             code = process.wait(LIMIT_SECONDS)
         finally:
             process.kill()
@@ -56,41 +78,36 @@ def main() -> int:
         assert any(name.startswith(elsewhere) for name in loaded)
         assert not foreign, foreign
         assert code == 0, code
-        sys.stdout.write(f"the window showed after {seconds:.2f} s, translated, and closed with {code}\n")
+        sys.stdout.write(
+            f"one could type after {seconds:.2f} s; it translated, took a dropped file, and closed with {code}\n"
+        )
     return 0
 
 
-def use_window(display: str, begun: float) -> float:
-    """Type, and wait for the translation on the clipboard; returns the seconds until the window showed."""
+def use_window(program: Program, begun: float) -> float:
+    """Type, read, and drop a file; returns the seconds until one could type."""
     import tkinter
 
-    values = {**os.environ, "DISPLAY": display}
-
-    def xdotool(*arguments: str) -> list[str]:
-        return subprocess.run(
-            ["xdotool", *arguments], env=values, capture_output=True, text=True
-        ).stdout.split()
-
-    while not (windows := xdotool("search", "--onlyvisible", "--name", "^Keras Transformer$")):
-        assert time.monotonic() - begun < LIMIT_SECONDS, "no window"
-        time.sleep(0.02)
-    seconds = time.monotonic() - begun
-    root = tkinter.Tk(screenName=display)  # reads the clipboard
+    root = tkinter.Tk(screenName=program.display)  # the eyes
     root.withdraw()
-    xdotool("windowactivate", "--sync", windows[0])
-    text = ""
-    while text != TRANSLATION:
-        assert time.monotonic() - begun < LIMIT_SECONDS, f"the clipboard holds {text!r}"
-        xdotool("key", "ctrl+a")  # what was typed before the pane had the keyboard is lost
-        xdotool("type", "--delay", "10", SOURCE)
-        time.sleep(1.0)
-        xdotool("key", "ctrl+shift+c")
-        time.sleep(0.2)
-        root.update()
-        try:
-            text = root.selection_get(selection="CLIPBOARD", type="UTF8_STRING")
-        except tkinter.TclError:
-            text = ""
+    hands = Hands(program, root)
+    hands.has_keyboard(".!mainframe*")
+    seconds = time.monotonic() - begun
+    hands.type(SOURCE)
+    hands.reads(lambda text: text == TRANSLATION)
+    document, target = program.folder / "in.txt", program.folder / "out.txt"
+    document.write_text(f"{SOURCE}\n")
+    x, y = hands.middle(hands.pane("target"))
+    with dragged(hands, document):
+        for step in range(4):
+            program.xdotool("mousemove", str(x + step), str(y + step))
+        hands.says("Drop the files here: *")
+        program.xdotool("mouseup", "1")
+        hands.file_dialog(target)
+        hands.says("out.txt is written.")
+    assert target.read_text() == f"{TRANSLATION}\n"
+    program.xdotool("windowactivate", "--sync", program.windows()[0])
+    hands.has_keyboard(".!mainframe*")
     root.destroy()
     return seconds
 

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.documents import docx, html, plain, subtitles
-from keras_transformer.documents.parts import LostCode, Segment, decode, segments, written
+from keras_transformer.documents.parts import LostCode, Segment, decode, left_in, segments, written
 from keras_transformer.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,12 +39,14 @@ class FileReport:
         segments: Segments with text to translate.
         resumed: How many of them were found from a call before.
         kept: Segments that stayed as they were, in whole or in part, since no translation passed the checks.
+        left: Texts that are not there to be translated: code, formulas, what is marked so; as a reader sees them.
         flags: How many segments have which flag of `Translation`.
     """
 
     segments: int
     resumed: int
     kept: tuple[str, ...]
+    left: tuple[str, ...]
     flags: dict[str, int] = field(default_factory=dict)
 
 
@@ -77,9 +79,16 @@ class SearchChoice(NamedTuple):
 
 
 class OpenFile(NamedTuple):
-    """A file that was read: its segments, and what makes the file's bytes with the translations they have."""
+    """A file that was read.
+
+    Attributes:
+        segments: What is to be translated.
+        left: Texts that stay as they are, though people may read them.
+        to_bytes: Makes the file again, with the translations that the segments have.
+    """
 
     segments: list[Segment]
+    left: tuple[str, ...]
     to_bytes: Callable[[], bytes]
 
 
@@ -133,16 +142,16 @@ def parse(data: bytes, suffix: str, name: str) -> OpenFile:
         UserError: it is not what its suffix says.
     """
     if suffix == ".docx":
-        files, archive = docx.read(data, name)
+        files, left, archive = docx.read(data, name)
         found = [segment for parts in files.values() for segment in segments(parts)]
-        return OpenFile(found, lambda: docx.write(files, archive))
+        return OpenFile(found, tuple(left), lambda: docx.write(files, archive))
     if suffix in (".html", ".htm"):
         text, encode = html.decode(data)
         parts = html.read(text)
     else:
         text, encode = decode(data, name)
         parts = plain.read(text) if suffix == ".txt" else subtitles.read(text)
-    return OpenFile(list(segments(parts)), lambda: encode(written(parts)))
+    return OpenFile(list(segments(parts)), tuple(left_in(parts)), lambda: encode(written(parts)))
 
 
 def translate_file(
@@ -198,7 +207,7 @@ def translate_file(
         raise UserError(f"cannot write {target.absolute()}: {reason}. Name another file.") from None
     if on_progress is not None:
         on_progress(FileProgress(len(file.segments), len(file.segments)))
-    return FileReport(len(file.segments), resumed, tuple(kept), dict(flags))
+    return FileReport(len(file.segments), resumed, tuple(kept), file.left, dict(flags))
 
 
 def _take(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from html.parser import HTMLParser
 
-from keras_transformer.documents.parts import Code, Codes, Segment, written
+from keras_transformer.documents.parts import Code, Codes, Left, Segment, written
 from keras_transformer.text.segmentation import is_copied
 
 _INLINE = re.compile(
@@ -25,17 +25,15 @@ _WORDS = frozenset(
     ["code", "kbd", "samp", "var", "math", "svg"]
 )  # inside a sentence, but not of its language
 _COPIED = frozenset(["script", "style", "pre", "textarea", "iframe"])
+_UNREAD = frozenset(["script", "style", "iframe"])  # holds no text that a reader sees
 _VOID = re.compile("area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr")
-_READ = re.compile(  # attributes that people read
-    r"""\b(?P<name>alt|title|placeholder|aria-label|aria-description)\s*=\s*(?P<quote>["'])(?P<value>.*?)(?P=quote)""",
-    re.IGNORECASE | re.DOTALL,
+
+_ATTRIBUTE = re.compile(  # its name and its value, in one of three spellings
+    r"""([^\s"'<>/=]+)\s*=\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"'<>]+?)(?=[\s>]|/>))"""
 )
-_META = re.compile(
-    r"""\bname\s*=\s*["']?(?:description|keywords|og:title|og:description|twitter:title)\b""", re.IGNORECASE
-)
-_CONTENT = re.compile(
-    r"""\b(?P<name>content)\s*=\s*(?P<quote>["'])(?P<value>.*?)(?P=quote)""", re.IGNORECASE | re.DOTALL
-)
+_READ = frozenset(["alt", "title", "placeholder", "aria-label", "aria-description", "label"])  # by people
+_META = frozenset(["description", "keywords", "og:title", "og:description", "twitter:title"])
+_BUTTONS = frozenset(["submit", "button", "reset"])
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]+)""", re.IGNORECASE)
 _KEEP = re.compile(r"""\btranslate\s*=\s*["']?no\b|\bclass\s*=\s*["'][^"']*\bnotranslate\b""", re.IGNORECASE)
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -145,7 +143,7 @@ class _Reader:
             inline = _INLINE.fullmatch(name) is not None or name in _WORDS | _POINTS
             if starts and (name in _COPIED | _WORDS or _KEEP.search(source)):
                 end = _element_end(tokens, index)
-                kind, source = "word", "".join(token[2] for token in tokens[index:end])
+                kind, source = "word", _left(name, tokens[index:end])
             if kind == "text" or inline or (kind == "other" and self._run and source.startswith("<!--")):
                 self._run.append((kind, name, source))
             else:
@@ -160,6 +158,14 @@ class _Reader:
         own = "".join(html.unescape(source) for kind, _, source in run if kind == "text")
         original = [part for parts in raw for part in parts]
         self.parts += original if is_copied(own) else [_segment(run, raw, own, original)]
+
+
+def _left(name: str, tokens: list[tuple[str, str, str]]) -> str:
+    """An element that is copied; with what a reader sees of it."""
+    source = "".join(token[2] for token in tokens)
+    if name in _UNREAD:
+        return source
+    return Left(source, html.unescape("".join(text for kind, _, text in tokens if kind == "text")))
 
 
 def _segment(
@@ -213,17 +219,24 @@ def _tag_parts(name: str, source: str) -> list[str | Segment]:
     """A tag, with the attributes in it that people read as segments."""
     if not source.startswith("<") or source.startswith(("</", "<!")):
         return [source]
-    pattern = _CONTENT if name == "meta" and _META.search(source) else _READ
+    found = [(match, match.lastgroup or "") for match in _ATTRIBUTE.finditer(source)]
+    values = {match[1].lower(): match[spelling].strip().lower() for match, spelling in found}
+    read = _READ
+    if name == "meta" and _META & {values.get("name"), values.get("property")}:
+        read = _READ | {"content"}
+    elif name == "input" and values.get("type") in _BUTTONS:
+        read = _READ | {"value"}
     parts: list[str | Segment] = []
     position = 0
-    for match in pattern.finditer(source):
-        value = html.unescape(match["value"])
-        bare = " ".join(value.split())
-        if is_copied(bare):
+    for match, spelling in found:
+        bare = " ".join(html.unescape(match[spelling]).split())
+        if match[1].lower() not in read or is_copied(bare):
             continue
-        render = partial(_attribute, match["quote"])
-        parts += [source[position : match.start("value")], Segment(bare, [match["value"]], render)]
-        position = match.end("value")
+        parts += [
+            source[position : match.start(spelling)],
+            Segment(bare, [match[spelling]], partial(_attribute, spelling)),
+        ]
+        position = match.end(spelling)
     return [*parts, source[position:]]
 
 
@@ -231,8 +244,11 @@ def _token_parts(kind: str, name: str, source: str) -> list[str | Segment]:
     return _tag_parts(name, source) if kind in ("start", "empty") else [source]
 
 
-def _attribute(quote: str, text: str) -> str:
-    return _escape(text).replace(quote, {'"': "&quot;", "'": "&#39;"}[quote])
+def _attribute(spelling: str, text: str) -> str:
+    if spelling == "single":
+        return _escape(text).replace("'", "&#39;")
+    value = _escape(text).replace('"', "&quot;")
+    return value if spelling == "double" else f'"{value}"'  # one bare word may become several
 
 
 def _escape(text: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from keras_transformer.errors import UserError
+from keras_transformer.text.segmentation import is_copied
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _CODE = re.compile(r"<(/?)g(\d+)>|<x(\d+)/>|\{k(\d+)\}")
@@ -94,6 +95,31 @@ class Codes:
         return [
             piece for piece in [*found, (text[position:], None, False)] if piece[0] or piece[1] is not None
         ]
+
+
+class Left(str):
+    """What stays as it stands though people may read it: code, formulas, what is marked as not to be translated.
+
+    Args:
+        source: What stands in the file.
+        text: What a reader sees of it, on one line.
+    """
+
+    text: str
+
+    def __new__(cls, source: str, text: str) -> Left:
+        new = super().__new__(cls, source)
+        new.text = " ".join(text.split())
+        return new
+
+
+def left_in(parts: Sequence[str | Segment]) -> Iterator[str]:
+    """What a reader sees of everything that is left as it stands, without what holds no words."""
+    for part in parts:
+        if isinstance(part, Segment):
+            yield from left_in(part.original)
+        elif isinstance(part, Left) and not is_copied(part.text):
+            yield part.text
 
 
 class LostCode(Exception):  # noqa: N818 - caught at once: the original is kept

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from keras_transformer.documents.parts import Segment
+from keras_transformer.documents.parts import Left, Segment
 from keras_transformer.text.segmentation import is_copied
 
 _TIMING = re.compile(r"[ \t]*(?:\d+:)?\d+:\d+[.,]\d+[ \t]*-->")
@@ -16,6 +16,7 @@ _LINE_END = re.compile(r"(\r\n|\r|\n)")
 _SPEAKER = re.compile(r"(?:<v[^<>]*>|\{\\[^{}]*\}|\s)*")  # <v Roger>, {\an8}
 _TURN = re.compile(r"\s*(?:<[^<>]*>)*[-–—♪]")  # of a dialogue
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’»)]*(?:</[^<>]*>)*\s*\Z")
+_BLOCK = re.compile(r"\ufeff?(?:WEBVTT|NOTE|STYLE|REGION)\b")  # up to a blank line, and never shown
 _BREAK = re.compile(r" (?![^<>]*>)(?![^{}]*\})")
 
 
@@ -25,15 +26,19 @@ def read(text: str) -> list[str | Segment]:
     lines = list(zip(pieces[::2], [*pieces[1::2], ""], strict=True))
     parts: list[str | Segment] = []
     cue: list[tuple[str, str]] = []
-    in_cue = False
-    for line, end in lines:
-        if in_cue and line.strip() and not _TIMING.match(line):
+    in_cue = in_block = False
+    for (line, end), (following, _) in zip(lines, [*lines[1:], ("", "")], strict=True):
+        is_timing = _TIMING.match(line) is not None
+        if in_cue and line.strip() and not is_timing:
             cue.append((line, end))
             continue
         parts += _cue(cue)
         cue = []
-        in_cue = _TIMING.match(line) is not None
-        parts.append(line + end)
+        in_block = (in_block or _BLOCK.match(line) is not None) and bool(line.strip())
+        # What stands neither in a cue nor in its name nor in a block belongs to nothing: a damaged timing.
+        is_lost = not (is_timing or in_block or _TIMING.match(following))
+        parts.append(Left(line + end, line) if is_lost else line + end)
+        in_cue = is_timing
     return parts + _cue(cue)
 
 

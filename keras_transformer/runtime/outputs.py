@@ -118,6 +118,10 @@ def put_together(
         if rank == 0:
             best = restored
             flags = restored.flags.union(*(output.flags for output in used))
+            pairs = tuple(
+                pair._replace(flags=tuple(sorted(output.flags if output.text else {*output.flags, "kept"})))
+                for pair, output in zip(restored.pairs, used, strict=True)
+            )
         if restored.text not in [other.text for other in texts]:
             texts.append(ScoredText(restored.text, _mean_log_prob(used)))
     return Translation(
@@ -126,7 +130,7 @@ def put_together(
         flags=tuple(sorted(flags)),
         score=texts[0].score if options.scores else None,
         hypotheses=tuple(texts) if options.num_hypotheses > 1 else (),
-        sentences=best.pairs,
+        sentences=pairs,
     )
 
 

@@ -17,12 +17,16 @@ _LONGEST_DISGUISED = 2000  # characters of a sentence that may still fit once it
 
 
 class SentencePair(NamedTuple):
-    """Where a sentence stands in the source, and its translation in the text, in characters."""
+    """Where a sentence stands in the source, and its translation in the text, in characters.
+
+    `flags` say what a reader should know of this sentence, as those of the whole text do.
+    """
 
     source_start: int
     source_end: int
     target_start: int
     target_end: int
+    flags: tuple[str, ...] = ()
 
 
 class Restored(NamedTuple):

@@ -7,6 +7,7 @@ through it under such a name, and comes back after a check that each name stands
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -73,6 +74,7 @@ _PROSE = re.compile(r"(?:[A-Za-zÀ-ÖØ-öø-ɏ\s,;:!?'\"’‘“”«»()…�
 _TAIL = frozenset(".,;:!?…'’\"”»*_)]}")  # what may stand right after an address
 _OPENING = {")": "(", "]": "[", "}": "{"}
 _LONGEST_TAIL = 10
+_REMEMBERED_CHARACTERS = 2000
 _DIGITS = re.compile(r"\d+(?:[.,:/]\d+)*")
 _ORDINAL = re.compile(r"(\d{1,3})(?:st|nd|rd|th)")
 _SWAP = str.maketrans(".,", ",.")
@@ -115,6 +117,16 @@ def find_items(text: str) -> list[Item]:
     """The items of a text, in order, not overlapping."""
     if _PROSE.fullmatch(text):
         return []
+    # A line is asked about when it is split, and its sentences again: at most four times in a row.
+    return list(_remembered(text)) if len(text) <= _REMEMBERED_CHARACTERS else _found(text)
+
+
+@functools.lru_cache(maxsize=64)
+def _remembered(text: str) -> tuple[Item, ...]:
+    return tuple(_found(text))
+
+
+def _found(text: str) -> list[Item]:
     items = []
     position = 0
     while found := _ITEM.search(text, position):

@@ -24,7 +24,7 @@ def display():
     """The name of a fresh X display with a window manager; never the developer's own desktop."""
     if absent := missing_commands():
         _missing(f"no {', '.join(absent)} on this machine: apt-get install xvfb jwm xdotool")
-    with fresh_display() as name:
+    with fresh_display("2560x1800") as name:  # room for windows at twice the scale
         yield name
 
 

@@ -1,10 +1,16 @@
 """An X display of our own with a window manager: Xvfb, jwm and xdotool (Debian: xvfb jwm xdotool)."""
 
+import atexit
 import contextlib
+import functools
 import os
+import secrets
 import shutil
+import struct
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 NEEDED_COMMANDS = ("Xvfb", "jwm", "xdotool")
 
@@ -17,11 +23,31 @@ def missing_commands():
     return [name for name in NEEDED_COMMANDS if shutil.which(name) is None]
 
 
+@functools.cache
+def authority():
+    """A file with the key of our displays, for servers and programs alike; goes when this process ends.
+
+    A display with a key lets Tk's `send` through: a test can ask a running application what it shows.
+    """
+    folder = tempfile.mkdtemp(prefix="display-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    # Xauthority: family 0xffff (any address), address, display ("": any), name, key; each with its length.
+    fields = (b"", b"", b"MIT-MAGIC-COOKIE-1", secrets.token_bytes(16))
+    path = Path(folder, "authority")
+    path.write_bytes(b"\xff\xff" + b"".join(struct.pack(">H", len(field)) + field for field in fields))
+    return str(path)
+
+
 @contextlib.contextmanager
 def fresh_display(size="1280x900"):
-    """Start a display of `size` and its window manager; yields the display's name, such as ":3"."""
+    """Start a display of `size` and its window manager; yields the display's name, such as ":3".
+
+    Whoever connects must have `authority()` in the variable XAUTHORITY; this process has, from now on.
+    """
+    os.environ["XAUTHORITY"] = authority()
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(_running([*XVFB, f"{size}x24"], stdout=subprocess.PIPE))
+        command = [*XVFB, f"{size}x24", "-auth", authority()]
+        server = stack.enter_context(_running(command, stdout=subprocess.PIPE))
         name = f":{server.stdout.readline().decode().strip()}"
         assert name != ":", "Xvfb did not start"
         environment = {**os.environ, "DISPLAY": name}

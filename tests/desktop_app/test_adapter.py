@@ -7,6 +7,7 @@ import pytest
 
 from desktop_app import adapter
 from desktop_app.inspection import linked_words, words
+from desktop_app.service import FileAnswer
 from keras_transformer.decoding.cancellation import Cancellation, Cancelled
 from tests.desktop_app.test_app import needs_bundle
 
@@ -48,6 +49,33 @@ def test_progress_ends_with_the_whole(model):
     assert all(answer.text.startswith(so_far) for _, so_far in told)
 
 
+def test_a_long_text_in_pieces_gives_the_same(model, monkeypatch):
+    text = (
+        "12 €\n\r\n"
+        + "".join(f"The book {n} is on {{x}} the table.\r\n  Thank you.\n" for n in range(9))
+        + "End"
+    )
+    whole = translate(model, text)
+    monkeypatch.setattr(adapter, "_PIECE_CHARACTERS", 100)
+    assert len(list(adapter._pieces(text))) > 3
+    assert "".join(adapter._pieces(text)) == text
+    told = []
+    answer = model.translate(text, Cancellation(), lambda *step: told.append(step))
+    assert answer == whole
+    assert "copied" not in answer.flags
+    assert [share for share, _ in told] == sorted(share for share, _ in told)
+    assert told[-1] == (1.0, answer.text)
+    assert all(answer.text.startswith(so_far) for _, so_far in told)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "a", "abc\nde", "abcd\n", "no line end at all"])
+def test_pieces_are_cut_behind_line_ends(monkeypatch, text):
+    monkeypatch.setattr(adapter, "_PIECE_CHARACTERS", 2)
+    pieces = list(adapter._pieces(text))
+    assert "".join(pieces) == text
+    assert all(piece.endswith("\n") for piece in pieces[:-1])
+
+
 def test_a_cancelled_translation_ends_within_200_ms(model):
     cancellation = Cancellation()
     text = "".join(f"The book number {n} is on the table, and it is red.\n" for n in range(20_000))
@@ -80,6 +108,12 @@ def test_confidence_is_a_probability_for_each_word(model):
     assert wrong[-1][1] < 0.01 < found[-1][1]
 
 
+def test_what_is_carried_over_by_rule_is_nobodys_guess(model):
+    source, target = "Write to {name} at ann@example.org.", "Scrivi a {name} al ann@example.org."
+    found = model.inspector.confidence(source, target)
+    assert [target[begin:end] for (begin, end), _ in found] == ["Scrivi", "a", "al"]
+
+
 def test_a_chosen_word_changes_the_sentence_and_stays_until_it_is_forgotten(model):
     source, target = "Where is the station?", "Dov'è la stazione?"
     others = model.inspector.alternatives(source, target, 0)
@@ -98,11 +132,19 @@ def test_a_chosen_word_changes_the_sentence_and_stays_until_it_is_forgotten(mode
     assert target in translate(model, TEXT).text
 
 
+def test_what_a_document_leaves_as_it_was_is_answered(model, tmp_path):
+    source, target = tmp_path / "in.html", tmp_path / "out.html"
+    source.write_text("<p>Thank you.</p><pre>make test</pre>", encoding="utf-8")
+    answer = model.translate_file(source, target, Cancellation(), lambda share: None)
+    assert answer == FileAnswer(left=("make test",))
+    assert target.read_text(encoding="utf-8") == "<p>Grazie.</p><pre>make test</pre>"
+
+
 def test_a_subtitle_file_keeps_its_times(model, tmp_path):
     source, target = tmp_path / "in.srt", tmp_path / "out.srt"
     source.write_text("1\n00:00:01,000 --> 00:00:02,000\nThank you.\n", encoding="utf-8")
     shares = []
-    assert model.translate_file(source, target, Cancellation(), shares.append) == ()
+    assert model.translate_file(source, target, Cancellation(), shares.append) == FileAnswer()
     assert target.read_text(encoding="utf-8") == "1\n00:00:01,000 --> 00:00:02,000\nGrazie.\n"
     assert shares[-1] == 1.0
     assert ".srt" in model.file_types

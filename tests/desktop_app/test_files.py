@@ -2,10 +2,13 @@
 
 import threading
 import time
+import tkinter
+from pathlib import Path
 
 import pytest
 
 from desktop_app.files import read_text
+from desktop_app.service import FileAnswer
 from tests.desktop_app.conftest import pump
 from tests.desktop_app.driving import press, settled
 from tests.desktop_app.scripted_model import scripted_model
@@ -86,6 +89,7 @@ class Documents:
     def __init__(self):
         self.go = threading.Event()
         self.error = None
+        self.answer = FileAnswer()
 
     def __call__(self, source, target, cancellation, on_progress):
         on_progress(0.5)
@@ -95,7 +99,7 @@ class Documents:
         if self.error:
             raise self.error
         target.write_text(source.read_text(encoding="utf-8").upper(), encoding="utf-8")
-        return ()
+        return self.answer
 
 
 @pytest.fixture
@@ -133,6 +137,91 @@ def test_a_document_is_cancelled_by_escape(window, tmp_path):
     assert not (tmp_path / "in.it.txt").exists()
 
 
+def test_what_stayed_as_it_was_is_told_with_its_texts_behind_a_button(window, documents):
+    documents.answer = FileAnswer(("cut_loop", "kept"), ("one  {x}", "two"), ("x = 1",))
+    documents.go.set()
+    press(window.source.text, "<Control-t>")
+    pump(
+        window.root,
+        lambda: (
+            window.status.sentence == "in.it.txt is written. Not translated, as it was: 2. "
+            "Left as it was (code, formulas, marked parts): 1."
+        ),
+    )
+    window.status._button.invoke()
+    (details,) = [one for one in window.root.winfo_children() if isinstance(one, tkinter.Toplevel)]
+    (text,) = [one for one in walk(details) if isinstance(one, tkinter.Text)]
+    assert (
+        text.get("1.0", "end")
+        .rstrip()
+        .endswith(
+            "in.it.txt\nNot translated, as it was: 2.\n    one {x}\n    two\n"
+            "Left as it was (code, formulas, marked parts): 1.\n    x = 1"
+        )
+    )
+
+
+def walk(widget):
+    for child in widget.winfo_children():
+        yield child
+        yield from walk(child)
+
+
+def test_several_documents_go_into_a_folder_one_after_the_other(window, documents, monkeypatch, tmp_path):
+    sources = [tmp_path / name for name in ("a.txt", "b.txt", "b.docx", "c.pdf")]
+    for source in sources:
+        source.write_text(source.name, encoding="utf-8")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.it.txt").write_text("here before", encoding="utf-8")
+    answering(monkeypatch, askdirectory=folder)
+    window.files.translate_paths(sources)
+    assert window.status.sentence.startswith("c.pdf cannot be translated.")
+    pump(window.root, window.status._bar.winfo_ismapped)
+    assert float(str(window.status._bar.cget("value"))) == pytest.approx(0.5 / 3)
+    documents.go.set()
+    pump(window.root, lambda: window.status.sentence == "3 of 3 files are written.")
+    written = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+    assert written == {
+        "a.it.txt": "here before", "a.it (2).txt": "A.TXT", "b.it.txt": "B.TXT", "b.it.docx": "B.DOCX",
+    }  # fmt: skip
+
+
+def test_of_several_documents_the_one_that_fails_is_told_in_the_end(window, documents, monkeypatch, tmp_path):
+    sources = [tmp_path / name for name in ("a.txt", "b.txt")]
+    sources[1].write_text("b", encoding="utf-8")
+    sources[0].write_bytes(b"\xff\xfe")
+    answering(monkeypatch, askdirectory=tmp_path)
+    documents.go.set()
+    window.files.translate_paths(sources)
+    pump(window.root, lambda: window.status.sentence == "1 of 2 files are written.")
+    assert str(window.status._sentence.cget("style")) == "Error.TLabel"
+    assert "a.txt was not translated: " in window.status._details
+
+
+def test_escape_drops_the_documents_that_wait(window, documents, monkeypatch, tmp_path):
+    sources = [tmp_path / name for name in ("a.txt", "b.txt")]
+    for source in sources:
+        source.write_text("x", encoding="utf-8")
+    answering(monkeypatch, askdirectory=tmp_path)
+    window.files.translate_paths(sources)
+    press(window.source.text, "<Escape>")
+    pump(window.root, lambda: window.status.sentence == "Cancelled")
+    assert not window.files.busy
+    assert sorted(path.name for path in tmp_path.glob("*.it.txt")) == []
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "nowhere.txt", ""])
+def test_what_is_no_document_is_refused(window, tmp_path, name):
+    (tmp_path / "a.pdf").write_text("x", encoding="utf-8")
+    path = tmp_path / name
+    window.files.translate_paths([path])
+    assert window.status.sentence == (
+        f"{path.name} cannot be translated. It must be a file that ends in .txt, .docx."
+    )
+    assert not window.files.busy
+
+
 def test_a_document_that_fails_is_said(window, documents):
     documents.error = ValueError("no\nparagraphs")
     documents.go.set()
@@ -143,5 +232,8 @@ def test_a_document_that_fails_is_said(window, documents):
 def test_a_model_without_documents_offers_none(open_window):
     window = open_window()
     assert not window.files.can_translate()
+    window.files.translate_paths([Path("a.txt")])
+    assert window.status.sentence == "No model is loaded that translates files."
+    window.status.end_message()
     press(window.source.text, "<Control-t>")
     assert window.status.sentence == "Ready"

@@ -415,9 +415,10 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_kept(tmp_path):
 def test_two_windows_write_at_once(tmp_path):
     path = tmp_path / "history.sqlite"
     writers = [start_writer(path, name, 140) for name in ("left", "right")]
+    reader, searches = History(path), 0
+    reader.count()  # open before they begin: they may be done in a tenth of a second
     for writer in writers:
         go(writer)
-    reader, searches = History(path), 0
     while any(writer.poll() is None for writer in writers):
         assert len(reader.search("left", limit=10)) <= 10
         searches += 1

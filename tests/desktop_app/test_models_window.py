@@ -24,12 +24,12 @@ def open_dialog(root, models):  # noqa: F811 - the fixture
     def open_one(language="en", current=None, one=models):
         root.geometry("900x500+50+50")
         root.deiconify()
-        picked = []
+        picked, changes = [], []
         dialog = ModelsWindow(
             root, Theme(root, dark=False), Messages(language), one, background,
-            current=current, pick=picked.append,
+            current=current, pick=picked.append, changed=lambda: changes.append(len(one.list())),
         )  # fmt: skip
-        dialog.picked = picked
+        dialog.picked, dialog.changes = picked, changes
 
         def beat():
             background.poll()
@@ -108,6 +108,7 @@ def test_installing_from_a_zip(root, open_dialog, models, make_zip, monkeypatch)
     (row,) = dialog.list.selection()
     assert dialog.list.set(row, "name") == "Mine"
     assert dialog._install.cget("text") == "Install from a zip…"
+    assert dialog.changes == [2]  # heard once, when it was there
 
 
 def test_a_refused_zip_is_one_sentence(root, open_dialog, models, make_zip, monkeypatch, tmp_path):  # noqa: F811

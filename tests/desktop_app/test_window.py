@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from desktop_app.editing import selected_text
+from desktop_app.inspection import Place
 from desktop_app.service import Answer
 from desktop_app.settings import WindowSettings
 from tests.desktop_app.conftest import pump, pump_for
@@ -141,11 +142,50 @@ def test_keys_that_come_before_the_source_has_the_keyboard_are_kept(open_window)
     assert window.source.get_text() == "I \nb"
 
 
-def test_a_notice_is_shown_once_at_the_beginning(open_window):
+def test_a_notice_at_the_beginning_is_not_overlooked(open_window, monkeypatch):
     window = open_window(notice="The settings could not be read.")
-    assert window.status.sentence == "The settings could not be read."
     window.source.set_text("text")
+    pump(window.root, lambda: window.target.get_text() == "TEXT")
+    assert window.status.sentence == "The settings could not be read."
+    monkeypatch.setattr("desktop_app.status_line._NOTICE_MS", 50)
+    window.status.show_notice("and another")
+    pump(window.root, lambda: window.status.sentence == "Ready")
+
+
+def test_a_notice_comes_back_after_a_message_and_an_error_takes_its_place(open_window, monkeypatch):
+    monkeypatch.setattr("desktop_app.status_line._MESSAGE_MS", 50)
+    window = open_window()
+    window.status.show_notice("a notice", "its details")
+    window.status.show_message("Copied")
+    assert window.status.sentence == "Copied"
+    pump(window.root, lambda: window.status.sentence == "a notice")
+    assert window.status._button.winfo_manager()
+    press(window.source.text, "<Escape>")
+    assert window.status.sentence == "Ready"
+    window.status.show_notice("a notice", "its details")
+    window.status.show_error("an error")
+    assert window.status.sentence == "an error"
+    window.status.show_state("Ready")
+    assert window.status.sentence == "Ready"
+
+
+def test_a_sentence_that_was_kept_or_cut_is_underlined(open_window):
+    def translate(text, *_):
+        if text.startswith("B"):
+            return Answer(text, (), (Place(0, 6, 0, 6),))
+        return Answer(text, ("kept",), (Place(0, 6, 0, 6, ("kept",)), Place(7, 11, 7, 11)))
+
+    window = open_window(lambda: scripted_model(translate))
+    window.source.set_text("A {x}. Two.")
+    pump(window.root, lambda: window.status.sentence.startswith("A sentence could not be translated;"))
+    text = window.target.text
+    assert [str(index) for index in text.tag_ranges("marked")] == ["1.0", "1.6"]
+    assert text.tag_cget("marked", "underline") == "1"
+    window.live.replace_sentence(window.live.shown.places[0], "Un {x}.")  # the user's own choice
+    assert not text.tag_ranges("marked")
+    window.source.set_text("B {x}.")
     pump(window.root, settled(window))
+    assert not text.tag_ranges("marked")
 
 
 def test_the_text_grows_and_shrinks_by_keys(open_window):
@@ -214,6 +254,16 @@ def test_swapping_translates_the_translation_back(open_window, tmp_path):
     assert window.source.get_text() == "GOOD MORNING"
     assert window.source._heading.cget("text") == "Italian"
     pump(window.root, lambda: str(swap.cget("state")) == "disabled")
+
+
+def test_a_model_for_the_way_back_that_is_installed_or_removed_is_noticed(open_window, tmp_path):
+    found = []
+    window = open_window(models=SimpleNamespace(pick=lambda *pair: found[0] if found else None))
+    swap = window.frame.buttons["swap"]
+    for models, state in (([SimpleNamespace(folder=tmp_path)], "normal"), ([], "disabled")):
+        found[:] = models
+        window.dialogs._answers.models_changed()
+        pump(window.root, lambda state=state: str(swap.cget("state")) == state)
 
 
 def keeping_in(entries, notice=None):

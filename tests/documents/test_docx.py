@@ -179,3 +179,27 @@ def test_a_zip_bomb_is_refused(monkeypatch):
     monkeypatch.setattr(docx, "_LARGEST", 100)
     with pytest.raises(UserError, match=r"word/document\.xml is larger than 0 MiB"):
         parse(word_document(paragraph(run("x" * 100))), ".docx", "x.docx")
+
+
+def test_formulas_diagrams_and_descriptions_are_left_and_told():
+    formula = "<m:oMath><m:r><m:t>mass &lt; </m:t></m:r><m:r><m:t>energy</m:t></m:r></m:oMath>"
+    picture = '<w:r><w:drawing><wp:docPr id="1" name="Picture 1" descr="A red house"/></w:drawing></w:r>'
+    names = 'xmlns:m="m" xmlns:wp="wp" xmlns:a="a"'
+    xml = word_xml(paragraph(picture, run("A cat.")) + paragraph(formula) + paragraph("<m:oMath/>"))
+    others = {
+        "diagrams/data1": f"<dgm {names}><a:t>First step</a:t><a:t>42</a:t><a:t/></dgm>",
+        "charts/chart2": f"<c {names}><a:t lang='en'>Sales</a:t></c>",
+        "diagrams/layout1": f"<dgm {names}><a:t>not shown</a:t></dgm>",
+        "document": xml.replace("<w:document", f"<w:document {names}"),
+    }
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in others.items():
+            archive.writestr(f"word/{name}.xml", content)
+    file = parse(target.getvalue(), ".docx", "x.docx")
+    assert [segment.text for segment in file.segments] == ["A cat."]
+    assert file.left == ("A red house", "mass < energy", "First step", "Sales")
+    file.segments[0].translation = "Un gatto."
+    with zipfile.ZipFile(io.BytesIO(file.to_bytes())) as archive:
+        for name, content in others.items():
+            assert archive.read(f"word/{name}.xml").decode() == content.replace("A cat.", "Un gatto.")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_transformer.documents.html import decode, read
-from keras_transformer.documents.parts import LostCode, segments, written
+from keras_transformer.documents.parts import LostCode, left_in, segments, written
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><title>My house &amp; me</title>
@@ -49,6 +49,37 @@ def test_a_translated_page():
     changed = PAGE.replace("very</b>\n  important", "molto</b> important").replace("   <b>", " <b>")
     changed = changed.replace("<i>here", "<i>qui").replace("World", "Mondo").replace("&amp;", "&amp; &lt;")
     assert new == changed.replace('title="Click', 'title="Fai &quot;clic&quot; &lt;')
+
+
+def test_what_is_left_is_told_as_a_reader_sees_it():
+    assert list(left_in(read(PAGE))) == ["Ctrl+C", "Keep me", "Keep this", "code here"]
+    assert list(left_in(read("<script>var a</script><style>b {}</style><pre>42</pre>"))) == []
+
+
+@pytest.mark.parametrize(
+    ("tag", "texts"),
+    [
+        ('<input type=submit value="Send it">', ["Send it"]),
+        ('<input type=text value="Send it">', []),
+        ("<img alt=House src=title=x>", ["House"]),
+        ('<a href="?title=Foo bar" data-title="Not shown">', []),
+        ('<meta property="og:title" content="My house">', ["My house"]),
+        ("<option label='Old house'>", ["Old house"]),
+    ],
+)
+def test_attributes_that_people_read(tag, texts):
+    parts = read(f"<p>x {tag} y</p>" if tag.startswith("<a") else tag)
+    found = [segment for segment in segments(parts) if not segment.text.startswith("x ")]
+    assert [segment.text for segment in found] == texts
+    for segment in found:
+        segment.translation = 'Una "casa"'
+    assert written(parts).count("&quot;casa") == (len(texts) if "'" not in tag else 0)
+
+
+def test_a_bare_attribute_gets_quotes():
+    parts = read("<img alt=House/>")
+    next(segments(parts)).translation = "Una casa"
+    assert written(parts) == '<img alt="Una casa"/>'
 
 
 def test_tags_may_move():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_transformer.documents.parts import segments, written
+from keras_transformer.documents.parts import left_in, segments, written
 from keras_transformer.documents.subtitles import read
 
 SRT = (
@@ -78,3 +78,21 @@ def test_a_sentence_over_two_lines_is_broken_near_its_middle_and_not_in_a_tag():
 def test_any_lines_come_back(lines):
     source = "".join(lines)
     assert written(read(source)) == source
+
+
+def test_what_a_damaged_timing_leaves_behind_is_told():
+    text = "1\n00:00:01,000 --> 00:00:02,000\nA cat.\n\n2\n00:00:03,000 -> 00:00:04,000\nA dog.\n\n42\n"
+    parts = read(text)
+    assert [segment.text for segment in segments(parts)] == ["A cat."]
+    assert list(left_in(parts)) == ["A dog."]
+    assert written(parts) == text
+
+
+def test_names_notes_and_styles_are_no_text_that_is_shown():
+    text = (
+        "WEBVTT - My film\nKind: captions\n\nNOTE\nTwo lines\nof a note\n\nSTYLE\n::cue { color: red }\n\n"
+        "the first cue\n00:01.000 --> 00:02.000\nA cat.\n\nNOTE and\nanother\n"
+    )
+    parts = read(text)
+    assert [segment.text for segment in segments(parts)] == ["A cat."]
+    assert list(left_in(parts)) == []

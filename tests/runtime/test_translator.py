@@ -312,8 +312,19 @@ def test_each_sentence_says_where_it_stands():
     translator, _ = scripted()
     text = " The cat sleeps.\n42\n  Why is it so? "
     found = translator.translate(text)
-    pairs = [(text[a:b], found.text[c:d]) for a, b, c, d in found.sentences]
+    pairs = [(text[a:b], found.text[c:d]) for a, b, c, d, _ in found.sentences]
     assert pairs == [("The cat sleeps.", "THE CAT SLEEPS."), ("Why is it so?", "WHY IS IT SO?")]
+    assert [pair.flags for pair in found.sentences] == [(), ()]
+
+
+def test_each_sentence_has_flags_of_its_own():
+    translator, _ = scripted(lambda text: "" if "cat" in text else text.upper())
+    found = translator.translate("The cat sleeps. Why is it so?")
+    assert found.text == "The cat sleeps. WHY IS IT SO?"
+    assert [pair.flags for pair in found.sentences] == [("kept",), ()]
+    translator, _ = scripted(lambda text: " house", engine_type=Babbling)
+    found = translator.translate("the cat sleeps on the table")
+    assert [pair.flags for pair in found.sentences] == [("cut_loop",)]
 
 
 def test_options_of_the_search_are_checked_before_anything_runs():
