@@ -201,3 +201,17 @@ def test_heads_must_divide_the_width():
     message = "`num_heads` must divide the width of `hidden` (30), got 7. Choose a divisor."
     with raises_message(ValueError, message):
         MultiHeadAttention(7).build((None, None, 30))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_mask_keeps_jax_from_the_flash_kernel(padded, monkeypatch):
+    """On a GPU Keras under JAX takes it unasked in bfloat16, and it refuses such masks; without one Keras chooses."""
+    asked = []
+    real = ops.dot_product_attention
+    monkeypatch.setattr(
+        ops, "dot_product_attention", lambda *a, **k: (asked.append(k["flash_attention"]), real(*a, **k))[1]
+    )
+    layer = MultiHeadAttention(num_heads=2)
+    mask = np.array([[True] * 5, [True] * 3 + [False] * 2]) if padded else None
+    layer(np.ones((2, 5, 8), "float32"), key_padding_mask=mask)
+    assert asked[-1:] == [False if padded and keras.config.backend() == "jax" else None]

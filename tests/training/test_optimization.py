@@ -42,6 +42,26 @@ def test_the_moving_average_by_its_definition(precision):
     assert moved > 1e-3  # it is not the weights themselves
 
 
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="the others trace an update once")
+def test_the_moving_average_copies_no_number_for_each_weight(monkeypatch):
+    """On a GPU the update waits for each of them."""
+    import torch
+
+    copied = {}
+    real = torch.as_tensor
+    for decay in (0.0, 0.75):
+        model = compiled_model(CONFIG, TrainConfig(ema_decay=decay, warmup_steps=2))
+        update(model, 0)
+        seen = []
+        monkeypatch.setattr(
+            torch, "as_tensor", lambda value, *a, seen=seen, **k: (seen.append(value), real(value, *a, **k))[1]
+        )
+        update(model, 1)
+        monkeypatch.setattr(torch, "as_tensor", real)
+        copied[decay] = sum(not torch.is_tensor(value) for value in seen)
+    assert copied[0.75] <= copied[0.0] + 4 < len(model.trainable_variables) + copied[0.0]
+
+
 def test_without_a_decay_the_weights_themselves_are_published():
     settings = TrainConfig(warmup_steps=2)
     model = compiled_model(CONFIG, settings)
