@@ -12,12 +12,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a clon
 from keras_transformer.errors import UserError
 from keras_transformer.onnx_export.checkpoint import find_checkpoint, load_checkpoint, newest_run
 from keras_transformer.onnx_export.export import export_bundle
-from keras_transformer.onnx_export.quality import read_pairs
+from keras_transformer.onnx_export.quality import read_files, read_pairs
 from keras_transformer.onnx_export.verify import GateFailure
 from keras_transformer.runtime.bundle import PRECISIONS, Bundle
 
 DESCRIPTION = """\
-Write a bundle that translates without Keras: ONNX graphs, tokenizer, manifest and model card.
+Write a bundle that translates without Keras: ONNX graphs, tokenizer, manifest and model card (with the
+text of RUN/model_card.md, if there is one: what the model is good and bad at).
 
 The graphs are written from the weights of RUN/checkpoints/best (else last). Before the bundle appears,
 each precision is held against outputs that the Keras model itself wrote into the checkpoint: logits,
@@ -51,6 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
             options.precision,
             name=options.name,
             licences=options.licence,
+            hub_licence=options.hub_licence,
+            tests={
+                name: read_files(f"--test {name}", Path(source), Path(target))
+                for name, source, target in options.test
+            },
             pairs=read_pairs(checkpoint.run, tuple(options.valid) if options.valid else None),
             report=_progress,
         )
@@ -101,6 +107,19 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         help="licence of the weights or of a data set, for the manifest; may be given several times",
+    )
+    parser.add_argument(
+        "--hub-licence",
+        metavar="ID",
+        help="the weights' licence by the hub's name, such as cc-by-sa-4.0, for the card; default: other",
+    )
+    parser.add_argument(
+        "--test",
+        metavar=("NAME", "SOURCE", "TARGET"),
+        nargs=3,
+        action="append",
+        default=[],
+        help="a test set, a sentence a line, for the scores in manifest and card; may be given several times",
     )
     parser.add_argument(
         "--valid",

@@ -18,7 +18,7 @@ MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 REFERENCE_FILE = "reference.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
-CARD_FILE = "model_card.md"
+NOTES_FILE = "model_card.md"  # what the exporter puts into the card, in the words of whoever trained
 _TRAIN_ONE = "Train one with: python -m keras_transformer.fit"
 
 IntArray = NDArray[np.integer[Any]]

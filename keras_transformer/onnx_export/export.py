@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,20 @@ import numpy as np
 from keras_transformer.errors import UserError
 from keras_transformer.onnx_export.calibration import calibrate
 from keras_transformer.onnx_export.card import model_card
-from keras_transformer.onnx_export.checkpoint import CARD_FILE, Checkpoint
+from keras_transformer.onnx_export.checkpoint import NOTES_FILE, Checkpoint
 from keras_transformer.onnx_export.float_maps import FloatMaps
 from keras_transformer.onnx_export.graph import TransformerGraphs, alignment_layer, padded_head_dim
 from keras_transformer.onnx_export.maps import Maps
 from keras_transformer.onnx_export.publish import new_bundle
-from keras_transformer.onnx_export.quality import MOST_LOST, Pairs, Score, choose_float_kinds, results, score
+from keras_transformer.onnx_export.quality import (
+    MOST_LOST,
+    Pairs,
+    Score,
+    choose_float_kinds,
+    results,
+    score,
+    scored,
+)
 from keras_transformer.onnx_export.quantization import Int8Maps
 from keras_transformer.onnx_export.verify import GateFailure, verify_bundle
 from keras_transformer.runtime import bundle as names
@@ -32,6 +40,8 @@ def export_bundle(
     *,
     name: str | None = None,
     licences: Sequence[str] = (),
+    hub_licence: str | None = None,
+    tests: Mapping[str, Pairs] | None = None,
     pairs: Pairs | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Bundle:
@@ -43,6 +53,8 @@ def export_bundle(
         precisions: Some of `bundle.PRECISIONS`.
         name: Of the model; None makes one of the languages and the run.
         licences: Of weights and data, beside those in the checkpoint.
+        hub_licence: The weights' licence by the hub's name, for the card's front matter.
+        tests: Test sets by name; the bundle is scored on them for the manifest and the card.
         pairs: Validation text, on which int8 may lose little against float32; None leaves that out.
         report: Given one line for each stage.
 
@@ -68,11 +80,12 @@ def export_bundle(
             if precision == "int8":
                 measured |= gate
             records[precision] = replace(records[precision], gate=measured)
-        manifest = replace(manifest, precisions=records)
+        scores = {**manifest.scores, **_test_scores(folder, manifest, tests or {}, report)}
+        manifest = replace(manifest, precisions=records, scores=scores)
         names.write_manifest(folder, manifest)
-        own_card = checkpoint.run / CARD_FILE
-        card = own_card.read_text("utf-8") if own_card.is_file() else model_card(manifest)
-        (folder / names.CARD_FILE).write_text(card, "utf-8")
+        notes = checkpoint.run / NOTES_FILE
+        text = notes.read_text("utf-8") if notes.is_file() else ""
+        (folder / names.CARD_FILE).write_text(model_card(manifest, text, hub_licence), "utf-8")
     return Bundle.open(target)
 
 
@@ -117,6 +130,20 @@ def _int8_quality(
     if lost > MOST_LOST:
         raise GateFailure(f"int8: {lost:.2f} BLEU or chrF are lost; at most {MOST_LOST:g} is allowed")
     return chosen.float_kinds, results(reference, chosen, len(pairs))
+
+
+def _test_scores(
+    folder: Path, manifest: Manifest, tests: Mapping[str, Pairs], report: Callable[[str], None]
+) -> dict[str, Any]:
+    """BLEU and chrF on each test set, in the precision that a CPU would take."""
+    if not tests:
+        return {}
+    precision = "int8" if "int8" in manifest.precisions else next(iter(manifest.precisions))
+    found = {}
+    for name, pairs in tests.items():
+        report(f"{precision}: scoring {len(pairs)} pairs of {name}")
+        found[name] = {"pairs": len(pairs), "precision": precision, **scored(folder, precision, pairs)}
+    return {"tests": found}
 
 
 def _write_graphs(

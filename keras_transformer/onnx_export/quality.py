@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from keras_transformer.config import VALID_FILE
 from keras_transformer.errors import UserError
-from keras_transformer.evaluate import evaluate
+from keras_transformer.evaluate import Evaluation, evaluate
 from keras_transformer.onnx_export.quantization import KINDS
 from keras_transformer.runtime.translator import Translator
 
@@ -46,20 +46,39 @@ def read_pairs(run: Path, files: tuple[Path, Path] | None) -> Pairs | None:
         if any(len(pair) != 2 for pair in pairs):
             raise UserError(f"{path} must hold a source, a tab and its translation a line. Write it again.")
         return [(source, target) for source, target in pairs] or None
-    sources, targets = _lines(files[0]), _lines(files[1])
+    return read_files("--valid", *files)
+
+
+def read_files(option: str, source: Path, target: Path) -> Pairs:
+    """The pairs of two files of as many lines, which `option` names.
+
+    Raises:
+        UserError: a file cannot be read, or the two differ in length.
+    """
+    sources, targets = _lines(source, option), _lines(target, option)
     if len(sources) != len(targets) or not sources:
         raise UserError(
-            f"--valid must name two files of as many lines, got {len(sources)} in {files[0]} and "
-            f"{len(targets)} in {files[1]}."
+            f"{option} must name two files of as many lines, got {len(sources)} in {source} and "
+            f"{len(targets)} in {target}."
         )
     return list(zip(sources, targets, strict=True))
 
 
 def score(folder: Path, precision: str, pairs: Pairs) -> Score:
     """BLEU and chrF of one precision of a bundle."""
-    translator = Translator.from_pretrained(folder, "cpu", precision=precision)
-    found = evaluate(translator, [source for source, _ in pairs], [target for _, target in pairs])
+    found = _evaluation(folder, precision, pairs)
     return Score(found.bleu, found.chrf)
+
+
+def scored(folder: Path, precision: str, pairs: Pairs) -> dict[str, Any]:
+    """BLEU and chrF with their signatures, as plain values."""
+    found = _evaluation(folder, precision, pairs)
+    return {name: getattr(found, name) for name in ("bleu", "chrf", "bleu_signature", "chrf_signature")}
+
+
+def _evaluation(folder: Path, precision: str, pairs: Pairs) -> Evaluation:
+    translator = Translator.from_pretrained(folder, "cpu", precision=precision)
+    return evaluate(translator, [source for source, _ in pairs], [target for _, target in pairs])
 
 
 def choose_float_kinds(
@@ -104,8 +123,8 @@ def results(reference: Score, chosen: Chosen, num_pairs: int) -> dict[str, Any]:
     }
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path, option: str = "--valid") -> list[str]:
     try:
         return path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--valid must name files that can be read, {path} cannot: {error}.") from None
+        raise UserError(f"{option} must name files that can be read, {path} cannot: {error}.") from None

@@ -27,7 +27,9 @@ from keras_transformer.runtime.bundle import Manifest
 
 BATCH_SENTENCES = 32  # measured: with a beam of 4, 32 sentences are 10 to 20 % faster than 8
 BATCH_TOKENS = 4096  # padded source tokens of a batch
-SHRINK_RATE = 0.9  # sentences of a batch that are left when it shrinks: 0.5 is 5 to 8 % slower with a beam of 4
+SHRINK_RATE = (
+    0.9  # sentences of a batch that are left when it shrinks: 0.5 is 5 to 8 % slower with a beam of 4
+)
 REFILL_RATE = 0.25  # free slots of a batch before others are put in: encoding one at a time costs more
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
@@ -140,6 +141,7 @@ def _read(config):
     train = train.shuffle(seed=0).flatten_indices()
     report = {
         "source": source,
+        "hub_datasets": [data.dataset] if data.dataset and not Path(data.dataset).exists() else [],
         "licences": [] if data.train or data.dataset else list(EMBEDDED_LICENCES),
         "train": {**train_report.to_dict(), "augmented": added},
         "valid": valid_report.to_dict(),

@@ -65,7 +65,9 @@ def move_averages(optimizer, trainable_variables):
         rest = 1.0 - momentum
         averages = optimizer._model_variables_moving_average
         for variable, average in zip(trainable_variables, averages, strict=True):
-            average.assign(ops.cast(momentum, average.dtype) * average + ops.cast(rest, average.dtype) * variable)
+            average.assign(
+                ops.cast(momentum, average.dtype) * average + ops.cast(rest, average.dtype) * variable
+            )
 
 
 def schedule(model_config, train_config):

@@ -303,6 +303,7 @@ class _Run:
                 "data": self.prepared.report["source"],
                 "pairs": len(self.prepared.train.sources),
                 "init_from": config.train.init_from,
+                "hub_datasets": self.prepared.report["hub_datasets"],
             },
             "scores": {"valid": metrics},
             "licences": self.prepared.report["licences"],

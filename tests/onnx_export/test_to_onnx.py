@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keras_transformer.evaluate import evaluate
 from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.translator import Translator
 from tests.onnx_export import runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,17 +45,31 @@ def test_a_run_becomes_a_bundle(tmp_path):
     assert oct((run / "bundle").stat().st_mode)[-3:] == "755"
     card = (run / "bundle" / "README.md").read_text("utf-8")
     assert "pipeline_tag: translation" in card
-    assert "- valid.bleu: 1.5" in card
+    assert "license: other" in card
     assert "- CC BY 2.0 FR (Tatoeba)" in card
 
 
-def test_the_runs_own_card_goes_along(tmp_path):
+def test_notes_and_test_sets_go_into_the_card(tmp_path):
     run = runs.write_run(tmp_path / "run")
-    (run / "model_card.md").write_text("# Ours\n", "utf-8")
-    done = to_onnx(run, "--precision", "int8", "--output", tmp_path / "deep" / "out", "--name", "ours")
+    (run / "model_card.md").write_text("It knows four sentences.\n", "utf-8")
+    for side, lines in (("en", runs.SENTENCES[1::2]), ("it", runs.SENTENCES[::2])):
+        (tmp_path / side).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    done = to_onnx(
+        run, "--precision", "int8", "--output", tmp_path / "deep" / "out", "--name", "ours",
+        "--hub-licence", "cc-by-4.0", "--test", "cats", tmp_path / "en", tmp_path / "it",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "deep" / "out" / "README.md").read_text("utf-8") == "# Ours\n"
+    assert "int8: scoring 2 pairs of cats" in done.stderr
     bundle = Bundle.open(tmp_path / "deep" / "out")
+    score = bundle.manifest.scores["tests"]["cats"]
+    translator = Translator.from_pretrained(tmp_path / "deep" / "out", "cpu")
+    expected = evaluate(translator, runs.SENTENCES[1::2], runs.SENTENCES[::2])
+    assert (score["pairs"], score["precision"]) == (2, "int8")
+    assert (score["bleu"], score["chrf"]) == (expected.bleu, expected.chrf)
+    card = (tmp_path / "deep" / "out" / "README.md").read_text("utf-8")
+    assert "license: cc-by-4.0" in card
+    assert "\n\nIt knows four sentences.\n\n" in card
+    assert f"| cats | 2 | int8 | {expected.bleu} | {expected.chrf} |" in card
     assert list(bundle.manifest.precisions) == ["int8"]
     assert bundle.manifest.name == "ours"
     assert not (run / "bundle").exists()

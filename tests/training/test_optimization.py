@@ -54,7 +54,9 @@ def test_the_moving_average_copies_no_number_for_each_weight(monkeypatch):
         update(model, 0)
         seen = []
         monkeypatch.setattr(
-            torch, "as_tensor", lambda value, *a, seen=seen, **k: (seen.append(value), real(value, *a, **k))[1]
+            torch,
+            "as_tensor",
+            lambda value, *a, seen=seen, **k: (seen.append(value), real(value, *a, **k))[1],
         )
         update(model, 1)
         monkeypatch.setattr(torch, "as_tensor", real)
