@@ -1,4 +1,4 @@
-"""Two processes on half a batch each learn what one learns on the whole, by each backend's own data parallelism."""
+"""Two devices on half a batch each learn what one learns on the whole, by each backend's own data parallelism."""
 
 import json
 import socket
@@ -29,7 +29,7 @@ CHANGES = {
 def write_corpus(folder):
     """One shape of batches, whose halves differ in tokens and the last of which is filled up."""
     sides = folder / "a.en", folder / "a.it"
-    rows = [["one", "two", "three", "four"][i % 3 :] + [str(i)] for i in range(21)]
+    rows = [[*["one", "two", "three", "four"][i % 3 :], str(i)] for i in range(21)]
     sides[0].write_text("".join(" ".join([*row, "five"]) + "\n" for row in rows))
     sides[1].write_text("".join(" ".join(row[i % 2 :]) + "\n" for i, row in enumerate(rows)))
     return [str(side) for side in sides]
@@ -45,7 +45,7 @@ def free_ports(count):
     return ports
 
 
-def two_processes(backend):
+def two_devices(backend):
     """The beginning of each process's command, and what its environment has."""
     fit = [sys.executable, "-m", "keras_transformer.fit"]
     one, other = free_ports(2)
@@ -63,8 +63,8 @@ def two_processes(backend):
         cluster = {"worker": [f"localhost:{one}", f"localhost:{other}"]}
         tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in range(2)]
         return [(fit, {"TF_CONFIG": json.dumps(task)}) for task in tasks]
-    names = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": f"localhost:{one}", "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
-    return [(fit, {**names, "KERAS_DISTRIBUTION_PROCESS_ID": str(index)}) for index in range(2)]
+    # One process: JAX compiles for seconds in each.
+    return [(fit, {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"})]
 
 
 @pytest.mark.system
@@ -76,7 +76,7 @@ def test_two_halves_of_a_batch_make_the_update_of_the_whole(tmp_path, backend):
     alone = runs.start([*arguments, "--output", str(one)], **environment)
     both = [
         runs.start([*arguments, "--output", str(two)], command, **environment, **more)
-        for command, more in two_processes(backend)
+        for command, more in two_devices(backend)
     ]
     words = [process.communicate(timeout=280)[1] for process in (alone, *both)]
     assert [process.returncode for process in (alone, *both)] == [0] * (1 + len(both)), words
