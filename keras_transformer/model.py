@@ -8,13 +8,12 @@ import numpy as np
 from keras import ops
 
 from keras_transformer.config import ModelConfig
-from keras_transformer.decoding.search import greedy_search
 from keras_transformer.errors import UserError
+from keras_transformer.generation import generate
 from keras_transformer.layers import (
     DecoderLayer,
     Dropout,
     EncoderLayer,
-    LayerCache,
     PositionalEncoding,
     TokenEmbedding,
 )
@@ -142,18 +141,21 @@ class Transformer(keras.Model):
             hidden = self.decoder_norm(hidden)
         return self.embedding.project(hidden)[:, 0], tuple(new_caches)
 
-    def generate(self, source_ids, max_length=None):
-        """Greedy translation with caches.
+    def generate(self, source_ids, max_length=None, sampler="greedy"):
+        """Translations, with caches.
 
         Args:
             source_ids: int (B, S), each row ending with EOS, right-padded.
             max_length: Most target tokens, EOS counted; the default and the limit is `config.max_length`.
+            sampler: "greedy", "beam", "top_k", "top_p" or "random" as in KerasHub; or with its arguments,
+                {"class_name": "top_k", "config": {"k": 5, "temperature": 0.7, "seed": 3}}, or a KerasHub sampler.
+                With a seed each call draws the same; without one `keras.utils.set_random_seed` decides.
 
         Returns:
             A list of B int arrays without BOS and EOS.
 
         Raises:
-            ValueError: `max_length` is outside 1..config.max_length.
+            ValueError: `max_length` is outside 1..config.max_length, or `sampler` is not one of these.
         """
         limit = self.config.max_length
         max_length = limit if max_length is None else max_length
@@ -161,16 +163,7 @@ class Transformer(keras.Model):
             raise ValueError(
                 f"`max_length` must be in 1..{limit} (config.max_length), got {max_length}. Choose a value there."
             )
-        source_ids = np.asarray(source_ids)
-        result = greedy_search(
-            _KerasStep(self, source_ids, max_length),
-            batch_size=len(source_ids),
-            bos_id=self.config.bos_id,
-            eos_id=self.config.eos_id,
-            pad_id=self.config.pad_id,
-            max_lengths=np.full(len(source_ids), max_length),
-        )
-        return result.tokens
+        return generate(self, np.asarray(source_ids), max_length, sampler)
 
     def train_step(self, *arguments):
         with self._loss_on_hidden():
@@ -276,24 +269,3 @@ def _named(layer, prefix):
     for child in layer._layers:
         named.update(_named(child, f"{prefix}/{child.name}"))
     return named
-
-
-class _KerasStep:
-    """The model's `decode_step` in the form that the search knows; NumPy in, NumPy out."""
-
-    def __init__(self, model, source_ids, max_length):
-        self.model = model
-        source_ids = ops.convert_to_tensor(source_ids, dtype="int32")
-        self.source_padding_mask = model.padding_mask(source_ids)
-        self.caches = self._detached(model.initial_caches(model.encode(source_ids), max_length))
-
-    def __call__(self, token_ids, position):
-        tokens = ops.convert_to_tensor(token_ids[:, None], dtype="int32")
-        logits, caches = self.model.decode_step(tokens, position, self.caches, self.source_padding_mask)
-        self.caches = self._detached(caches)
-        return ops.convert_to_numpy(ops.cast(logits, "float32"))
-
-    @staticmethod
-    def _detached(caches):
-        # Under torch the steps would otherwise hang on one another in an autograd graph that only grows.
-        return tuple(LayerCache(*(ops.stop_gradient(array) for array in cache)) for cache in caches)

@@ -6,7 +6,8 @@ from keras_transformer.decoding.beam import BeamSearch
 from keras_transformer.decoding.cancellation import Cancellation, Cancelled
 from keras_transformer.decoding.greedy import GreedySearch
 from keras_transformer.decoding.limits import LoopGuard, length_limits
-from keras_transformer.decoding.search import SearchResult, beam_search, greedy_search
+from keras_transformer.decoding.sampling import SamplingSearch
+from keras_transformer.decoding.search import SearchResult, beam_search, greedy_search, sampling_search
 from keras_transformer.decoding.steps import DecodeStep, Hypothesis
 
 __all__ = [
@@ -17,8 +18,10 @@ __all__ = [
     "GreedySearch",
     "Hypothesis",
     "LoopGuard",
+    "SamplingSearch",
     "SearchResult",
     "beam_search",
     "greedy_search",
     "length_limits",
+    "sampling_search",
 ]

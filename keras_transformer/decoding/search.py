@@ -13,6 +13,7 @@ import numpy as np
 from keras_transformer.decoding.beam import BeamSearch
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.decoding.greedy import GreedySearch
+from keras_transformer.decoding.sampling import SamplingSearch
 from keras_transformer.decoding.slots import Slots
 from keras_transformer.decoding.steps import (
     BeamStep,
@@ -113,6 +114,38 @@ def beam_search(
         eos_id=eos_id,
         pad_id=pad_id,
         find_loop=find_loop,
+    )
+    return _search_all(search, max_lengths, cancellation)
+
+
+def sampling_search(
+    step: DecodeStep,
+    *,
+    batch_size: int,
+    seed: int,
+    bos_id: int,
+    eos_id: int,
+    pad_id: int,
+    max_lengths: IntArray,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    cancellation: Cancellation | None = None,
+) -> SearchResult:
+    """Outputs drawn by their probability; see `SamplingSearch` for the rules.
+
+    Arguments and errors are those of `greedy_search` and `SamplingSearch`.
+    """
+    search = SamplingSearch(
+        step,
+        batch_size,
+        seed=seed,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        bos_id=bos_id,
+        eos_id=eos_id,
+        pad_id=pad_id,
     )
     return _search_all(search, max_lengths, cancellation)
 

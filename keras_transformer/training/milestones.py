@@ -31,6 +31,7 @@ class Milestones(keras.callbacks.Callback):
 
     Attributes:
         interrupted: A signal ended the run.
+        saved_step: Update of the resume point.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Milestones(keras.callbacks.Callback):
         self.progress, self.evaluator, self.keeper, self.signals = progress, evaluator, keeper, signals
         self.replicas, self.record, self.where, self.deadline = replicas, record, where, deadline
         self.evaluated_step, self.train_loss = evaluated_step, train_loss
-        self.interrupted = False
+        self.interrupted, self.saved_step = False, progress.step
 
     def on_epoch_begin(self, epoch, logs=None):
         # Keras has just set its metrics to 0; the interval since the last evaluation goes on.

@@ -49,10 +49,13 @@ def command(files, folder, *more):
     return [*small(), "--train", *files, "--output", str(folder), *more]
 
 
-def start(arguments, **environment):
+FIT = (sys.executable, "-m", "keras_transformer.fit")
+
+
+def start(arguments, command=FIT, **environment):
     """The command in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "keras_transformer.fit", *arguments],
+        [*command, *arguments],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,

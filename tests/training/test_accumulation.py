@@ -61,6 +61,12 @@ def test_shares_by_hand():
     assert ops.convert_to_numpy(y)[0].tolist() == [[10, 11, 12], [13, 14, 15]]
 
 
+def test_rows_of_weight_0_alone_have_no_share():
+    # What a replica gets of a batch with fewer rows than replicas; 0 / 0 would spoil the sum of all.
+    ids, weights = np.ones((2, 3), "int32"), np.zeros((2, 3), "float32")
+    assert to_numpy(_stacked(({"source_ids": ids}, ids, weights), 2)[3]).tolist() == [0, 0]
+
+
 def test_the_loss_by_hand():
     # All weights 0 make every token's loss log V; tokens of both parts count alike: log 23 whatever the split.
     config = CONFIG

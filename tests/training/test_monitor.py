@@ -66,7 +66,7 @@ def test_progress_counts_updates_and_tells_the_mean_rate(monkeypatch):
     times = iter([100.0, 102.0, 110.0, 110.0, 115.0])
     monkeypatch.setattr(monitor.time, "perf_counter", lambda: next(times))
     seeds, written = [], []
-    monkeypatch.setattr(monitor, "seed_update", lambda seed, step: seeds.append((seed, step)))
+    monkeypatch.setattr(monitor, "seed_update", lambda seed, step, rank: seeds.append((seed, step, rank)))
     board = SimpleNamespace(numbers=lambda step, values: written.append((step, values)))
     output = io.StringIO()
     progress = monitor.Progress(
@@ -76,7 +76,7 @@ def test_progress_counts_updates_and_tells_the_mean_rate(monkeypatch):
     for loss in (3.0, 2.5):
         progress.on_train_batch_begin(0)
         progress.on_train_batch_end(0, {"token_loss": loss})
-    assert (progress.step, seeds) == (9, [(3, 8), (3, 9)])
+    assert (progress.step, seeds) == (9, [(3, 8, 0), (3, 9, 0)])
     # Two updates of 50 tokens in 10 seconds; 91 updates are left, 455 seconds.
     assert output.getvalue() == "update 9/100  loss 2.500  10 target tokens/s  0:07:35 left\n"
     expected = {"train/loss": 2.5, "train/learning_rate": 0.9, "train/target_tokens_per_second": 10.0}

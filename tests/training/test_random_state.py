@@ -25,9 +25,9 @@ def test_an_update_draws_the_same_whatever_was_drawn_before():
 
 
 @torch_only
-def test_each_update_and_each_seed_draws_anew():
+def test_each_update_each_seed_and_each_process_draws_anew():
     results = []
-    for seed, step in ((1, 7), (1, 8), (2, 7), (7, 1)):
-        seed_update(seed, step)
+    for seed, step, rank in ((1, 7, 0), (1, 8, 0), (2, 7, 0), (7, 1, 0), (1, 7, 1), (1, 7, 2)):
+        seed_update(seed, step, rank)
         results.append(drawn())
     assert all(one != other for i, one in enumerate(results) for other in results[:i])
