@@ -32,7 +32,7 @@ def main() -> None:
         "early_stopping_metric": "bleu",
         "keep_best_ckpts": 1,
     }
-    cfg["testing"] = {"beam_size": 1, "batch_size": 64, "max_output_length": 100, "eval_metrics": ["bleu"]}
+    cfg["testing"] = {"beam_size": 1, "batch_size": 64, "eval_metrics": ["bleu"]}
     train(rank=0, world_size=None, cfg=cfg, skip_test=True)
 
 
