@@ -51,26 +51,24 @@ def open_worker(system: str, folder: Path, cores: list[int], joeynmt_python: Pat
     return Worker(arguments, len(cores), environment, python, WORKER)
 
 
-def measure(cell: Cell, folder: Path, systems: list[str], options: argparse.Namespace) -> list[Row]:
-    """A row for each system."""
+def measure(
+    cell: Cell, folder: Path, systems: list[str], options: argparse.Namespace
+) -> tuple[Row, list[Row]]:
+    """What the numbers depend on, and a row for each system."""
     corpus, cores = load(folder), options.cores
     batches = corpus.batches()
     operations = operations_per_target_token(corpus.model, batches.source_tokens, batches.target_tokens)
     rate = product_rate()
     limit = rate / operations
-    print(
-        json.dumps(
-            {
-                "cell": cell.name,
-                "pairs": len(corpus.sources),
-                "vocabulary": corpus.model.vocabulary_size,
-                "operations_per_target_token": round(operations),
-                "gemm_gflops_one_core": round(rate / 1e9, 1),
-                "limit_one_core": round(limit),
-            }
-        ),
-        flush=True,
-    )
+    facts = {
+        "cell": cell.name,
+        "pairs": len(corpus.sources),
+        "vocabulary": corpus.model.vocabulary_size,
+        "operations_per_target_token": round(operations),
+        "gemm_gflops_one_core": round(rate / 1e9, 1),
+        "limit_one_core": round(limit),
+    }
+    print(json.dumps(facts), flush=True)
     with ExitStack() as opened:
         workers = {}
         for system in systems:
@@ -83,7 +81,7 @@ def measure(cell: Cell, folder: Path, systems: list[str], options: argparse.Name
         for _ in range(options.rounds):
             for system in systems:
                 answers[system].append(workers[system].ask({"updates": ROUND}))
-        return [
+        return facts, [
             row_of(cell.name, system, workers[system].first, answers[system], len(cores), limit)
             for system in systems
         ]
@@ -111,17 +109,20 @@ def main() -> int:
     if not options.joeynmt_python.is_file() and any(s.startswith("joeynmt") for s in systems):
         print(f"JoeyNMT is left out, there is no {options.joeynmt_python}: see --help", file=sys.stderr)
         systems = [system for system in systems if not system.startswith("joeynmt")]
+    facts: list[Row] = []
     rows: list[Row] = []
     for cell in CELLS:
         if cell.name in options.cells:
             folder = prepare(cell, Path(os.environ[VARIABLE]), options.work)
-            rows += measure(cell, folder, systems, options)
+            found, measured = measure(cell, folder, systems, options)
+            facts.append(found)
+            rows += measured
     clock = "tokens_per_processor_second" if len(options.cores) == 1 else "tokens_per_second"
     lines = [json.dumps(row) for row in [*rows, *ratios(rows, clock)]]
     print("\n".join(lines))
     if options.output:
         with options.output.open("a") as file:
-            file.write("".join(f"{line}\n" for line in lines))
+            file.write("".join(f"{line}\n" for line in [*map(json.dumps, facts), *lines]))
     print_table(rows, clock)
     return 0
 

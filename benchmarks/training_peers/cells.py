@@ -21,7 +21,7 @@ class Cell:
 
     Attributes:
         name: Of rows and folders.
-        train: Source and target file below the data folder.
+        train, valid: Source and target file below the data folder.
         languages: Their codes.
         pairs: Pairs of the corpus that are used, the first; 0 means all.
         model: Shape; `vocabulary_size` is an upper bound.
@@ -29,6 +29,7 @@ class Cell:
 
     name: str
     train: tuple[str, str]
+    valid: tuple[str, str]
     languages: tuple[str, str]
     pairs: int
     model: ModelConfig
@@ -38,6 +39,7 @@ CELLS = (
     Cell(
         "tiny",
         ("multi30k/train.lc.norm.tok.en.gz", "multi30k/train.lc.norm.tok.de.gz"),
+        ("multi30k/val.lc.norm.tok.en.gz", "multi30k/val.lc.norm.tok.de.gz"),
         ("en", "de"),
         0,
         ModelConfig(
@@ -54,6 +56,7 @@ CELLS = (
     Cell(
         "small",
         ("en-it/train.en.gz", "en-it/train.it.gz"),
+        ("en-it/valid.en", "en-it/valid.it"),
         ("en", "it"),
         60_000,
         ModelConfig(

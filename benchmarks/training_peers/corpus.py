@@ -6,7 +6,7 @@ these words behind its own special ones.
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -62,16 +62,24 @@ def prepare(cell: Cell, data: Path, work: Path) -> Path:
     for name, side in zip(SIDES, zip(*pairs, strict=True), strict=True):
         arrays[f"{name}_ids"] = np.fromiter(itertools.chain(*side), np.int32)
         arrays[f"{name}_lengths"] = np.array([len(ids) for ids in side])
-        for split, rows in (("train", side), ("dev", side[:8])):
-            lines = (" ".join(f"t{token}" for token in ids) for ids in rows)
-            (folder / f"{split}.{name}").write_text("".join(f"{line}\n" for line in lines))
+        write_words(folder / f"train.{name}", side)
+        write_words(folder / f"dev.{name}", side[:8])
+    for name, file in zip(SIDES, cell.valid, strict=True):
+        write_words(folder / f"val.{name}", tokenizer.encode_batch(read_file(data / file)))
     np.savez(folder / "corpus.npz", **arrays)
+    tokenizer.save(folder / "tokenizer.json")
     ids = {f"{name}_id": getattr(tokenizer, f"{name}_id") for name in ("pad", "bos", "eos", "unk")}
     model = replace(cell.model, vocabulary_size=tokenizer.vocabulary_size, **ids)
     words = (f"t{token}" for token in range(model.vocabulary_size) if token not in ids.values())
     (folder / "vocabulary.txt").write_text("".join(f"{word}\n" for word in words))
     (folder / "model.json").write_text(json.dumps(model.to_dict()))
     return folder
+
+
+def write_words(path: Path, rows: Iterable[Sequence[int]]) -> None:
+    """A line of words for each list of ids."""
+    lines = (" ".join(f"t{token}" for token in ids) for ids in rows)
+    path.write_text("".join(f"{line}\n" for line in lines))
 
 
 def load(folder: Path) -> Corpus:

@@ -1,5 +1,6 @@
 """From a corpus to token tables: read, clean, hold out, augment, learn the vocabulary, tokenise once."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
+import pyarrow
 import tokenizers
 from datasets import concatenate_datasets
 
@@ -161,41 +163,38 @@ def _hold_out(corpus, pairs):
 
 
 def _tokenise(dataset, tokenizer, data_config):
-    """Token tables of the pairs within the limits, and how many fell out by which rule."""
-    tokens = dataset.map(
+    """Token tables of the pairs within the limits, and how many fell out."""
+    kept = dataset.with_format("arrow").map(
         _encode,
         batched=True,
         batch_size=10_000,
         remove_columns=dataset.column_names,
-        fn_kwargs={"tokenizer_json": tokenizer.to_json()},
+        fn_kwargs={
+            # The tokenizer travels as text: that is what the data set's cache is keyed by.
+            "tokenizer_json": tokenizer.to_json(),
+            "longest": data_config.max_pieces,
+            "ratio": data_config.max_length_ratio,
+        },
         desc="tokenising",
     )
-    fitting = tokens.filter(
-        _fits,
-        batched=True,
-        batch_size=10_000,
-        fn_kwargs={"longest": data_config.max_pieces, "ratio": data_config.max_length_ratio},
-    )
-    # A filter keeps an index over the file; the table is read row by row and wants the rows themselves.
-    kept = fitting.flatten_indices()
     table = kept.data.table
-    pairs = TokenPairs(TokenTable(table.column("source_ids")), TokenTable(table.column("target_ids")))
-    return pairs, len(tokens) - len(kept)
+    pairs = TokenPairs(*(TokenTable(table.column(name)) for name in ("source_ids", "target_ids")))
+    return pairs, len(dataset) - len(kept)
 
 
-def _encode(rows, tokenizer_json):
-    # The tokenizer travels as text: that is what the data set's cache is keyed by.
+def _encode(rows, tokenizer_json, longest, ratio):
+    """An Arrow table of the token ids of those pairs of a table that are within the limits."""
     tokenizer = Tokenizer.from_json(tokenizer_json)
-    return {
-        "source_ids": [np.array(ids, np.int32) for ids in tokenizer.encode_batch(rows["source"])],
-        "target_ids": [np.array(ids, np.int32) for ids in tokenizer.encode_batch(rows["target"])],
-    }
-
-
-def _fits(rows, longest, ratio):
-    keep = []
-    for source, target in zip(rows["source_ids"], rows["target_ids"], strict=True):
-        short, long = sorted((len(source), len(target)))
-        # Ten tokens of grace: "Ciao." for "Hello there, my friend." is no mistake.
-        keep.append(short > 0 and long <= longest and long <= ratio * short + 10)
-    return keep
+    sides = [tokenizer.encode_batch(rows.column(name).to_pylist()) for name in ("source", "target")]
+    lengths = np.array([[len(ids) for ids in side] for side in sides])  # (2, pairs)
+    short, long = lengths.min(axis=0), lengths.max(axis=0)
+    # Ten tokens of grace: "Ciao." for "Hello there, my friend." is no mistake.
+    fits = (short > 0) & (long <= longest) & (long <= ratio * short + 10)
+    columns = {}
+    for name, side, counts in zip(("source_ids", "target_ids"), sides, lengths, strict=True):
+        ids = itertools.chain.from_iterable(itertools.compress(side, fits))
+        ends = np.cumsum(counts[fits], dtype=np.int32)
+        columns[name] = pyarrow.ListArray.from_arrays(
+            np.concatenate([np.zeros(1, np.int32), ends]), np.fromiter(ids, np.int32)
+        )
+    return pyarrow.table(columns)

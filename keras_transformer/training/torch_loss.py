@@ -35,25 +35,24 @@ class _MeanLogPartition(torch.autograd.Function):
     def forward(context, hidden, table, shares, needs_gradient):
         rows = max(1, CHUNK_LOGITS // len(table))
         buffer = torch.empty(rows, len(table))
-        log_partitions = torch.empty(len(hidden))
-        to_hidden = torch.empty_like(hidden) if needs_gradient else None
+        total = torch.zeros(())
+        to_hidden = torch.zeros_like(hidden) if needs_gradient else None
         to_table = torch.zeros_like(table) if needs_gradient else None
         transposed = table.T.contiguous()
-        for start in range(0, len(hidden), rows):
-            chunk = slice(start, start + rows)
-            part = hidden[chunk]  # (n, D)
+        for chunk in shares.nonzero()[:, 0].split(rows):  # padding has no share: it is not multiplied
+            part, share = hidden[chunk], shares[chunk]  # (n, D), (n,)
             scores = torch.mm(part, transposed, out=buffer[: len(part)])  # (n, V)
             largest = scores.amax(-1, keepdim=True)
             exponentials = scores.sub_(largest).exp_()
-            totals = exponentials.sum(-1, keepdim=True)  # (n, 1)
-            log_partitions[chunk] = (largest + totals.log())[:, 0]
+            sums = exponentials.sum(-1, keepdim=True)  # (n, 1)
+            total += torch.dot((largest + sums.log())[:, 0], share)
             if needs_gradient:
-                scale = shares[chunk, None] / totals
+                scale = share[:, None] / sums
                 to_hidden[chunk] = torch.mm(exponentials, table).mul_(scale)
                 to_table.addmm_(exponentials.T, part * scale)
         if needs_gradient:
             context.save_for_backward(to_hidden, to_table)
-        return torch.dot(log_partitions, shares)
+        return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -1,10 +1,78 @@
-import json
+"""Preparing a corpus: what is added to it, what a second run finds again, and what it makes anew."""
 
+import json
+import shutil
+
+import datasets
 import pytest
 from rich.console import Console
 
-from keras_transformer.config import load_config
-from keras_transformer.training.data import prepare
+from keras_transformer.config import config_from_dict, load_config
+from keras_transformer.text import cleaning
+from keras_transformer.text.tokenizer import Tokenizer
+from keras_transformer.training import data
+from tests.training.runs import write_corpus
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """Counts of sentences that were looked at, tokenised and learnt from; a cache of its own."""
+    counts = {"examined": 0, "tokenised": 0, "learnt": 0}
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    encode, examine, learn = Tokenizer.encode_batch, cleaning._broken_rule, data.train_tokenizer
+
+    def encode_batch(self, texts):
+        counts["tokenised"] += len(texts)
+        return encode(self, texts)
+
+    def broken_rule(*arguments):
+        counts["examined"] += 1
+        return examine(*arguments)
+
+    def train_tokenizer(*arguments):
+        counts["learnt"] += 1
+        return learn(*arguments)
+
+    monkeypatch.setattr(Tokenizer, "encode_batch", encode_batch)
+    monkeypatch.setattr(cleaning, "_broken_rule", broken_rule)
+    monkeypatch.setattr(data, "train_tokenizer", train_tokenizer)
+    return counts
+
+
+def prepared(paths, run):
+    run.mkdir()
+    sections = {
+        "model": {"vocabulary_size": 600, "max_length": 12},
+        "data": {"train": paths, "max_pieces": 11, "valid_pairs": 8},
+    }
+    found = data.prepare(config_from_dict(sections), run, Console(quiet=True))
+    return found, [[found.train.sources[i].tolist() for i in range(len(found.train.sources))], found.report]
+
+
+def test_the_same_text_is_prepared_once_wherever_it_lies(tmp_path, work):
+    paths = write_corpus(tmp_path, pairs=90)
+    _, first = prepared(paths, tmp_path / "first")
+    done = dict(work)
+    assert all(done.values())
+    moved = [str(shutil.copy(path, tmp_path / f"moved{i}")) for i, path in enumerate(paths)]
+    found, again = prepared(moved, tmp_path / "second")
+    assert work == done
+    assert again[0] == first[0]
+    assert {**again[1], "source": ""} == {**first[1], "source": ""}
+    names = ["first/tokenizer.json", "second/tokenizer.json"]
+    assert len({(tmp_path / name).read_text() for name in names}) == 1
+    assert len(found.valid_texts) == 8
+
+
+def test_changed_text_is_prepared_anew(tmp_path, work):
+    paths = write_corpus(tmp_path, pairs=90)
+    prepared(paths, tmp_path / "first")
+    done = dict(work)
+    with open(paths[0], "a") as source, open(paths[1], "a") as target:
+        source.write("one two one\n")
+        target.write("uno due uno\n")
+    prepared(paths, tmp_path / "second")
+    assert all(work[name] > done[name] for name in work)
 
 
 @pytest.fixture
@@ -16,21 +84,21 @@ def files(tmp_path):
     return [str(tmp_path / name) for name in sides]
 
 
-def prepared(files, folder, **rates):
+def augmented(files, folder, **rates):
     folder.mkdir()
     overrides = [f"data.augment_{kind}_rate={rate}" for kind, rate in rates.items()]
     config = load_config(
         preset="tiny", overrides=[f"data.train={files[:2]}", f"data.valid={files[2:]}", *overrides]
     )
     with (folder / "words").open("w") as words:
-        found = prepare(config, folder, Console(file=words, width=200))
+        found = data.prepare(config, folder, Console(file=words, width=200))
     return found, json.loads((folder / "data_report.json").read_text())
 
 
 def test_augmentation_touches_the_training_side_alone_and_is_counted(files, tmp_path):
-    plain, report = prepared(files, tmp_path / "plain")
+    plain, report = augmented(files, tmp_path / "plain")
     assert report["train"]["augmented"] == {"capitals": 0, "title_case": 0, "no_full_stop": 0}
-    more, report = prepared(files, tmp_path / "more", capitals=0.1, title_case=0.05, no_full_stop=1)
+    more, report = augmented(files, tmp_path / "more", capitals=0.1, title_case=0.05, no_full_stop=1)
     assert report["train"]["augmented"] == {"capitals": 4, "title_case": 2, "no_full_stop": 40}
     assert (report["train"]["kept"], report["pairs"]) == (40, {"train": 86, "valid": 5})
     assert sorted(more.valid_texts) == sorted(plain.valid_texts)

@@ -1,0 +1,161 @@
+"""Time to quality on Multi30k en-de: BLEU on val that each had after so many minutes, ours against JoeyNMT.
+
+    KERAS_TRANSFORMER_DATA=FOLDER python benchmarks/time_to_quality.py --minutes 15,30,60
+
+Both start at once and train on one core each (--cores OURS,THEIRS), the same model (recipes/multi30k/tiny.toml with
+4,096 tokens an update), optimizer and learning rates, each with its own batches, evaluating all of val greedily
+every --every updates; reading the text, compiling and evaluating count. What a system has at a mark is what its last
+evaluation before it wrote: our checkpoints/last, JoeyNMT's own translations. Both texts are scored alike: sacreBLEU
+without tokenisation of the tokenised text. JoeyNMT's environment: see training.py. One JSON line a mark and system.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sacrebleu.metrics import BLEU
+
+from benchmarks.multi30k import decode, open_bundle, texts
+from benchmarks.training_peers.cells import CELLS
+from benchmarks.training_peers.corpus import prepare
+from keras_transformer.runtime.scheduler import SearchOptions
+from keras_transformer.text.tokenizer import Tokenizer
+
+ROOT = Path(__file__).resolve().parents[1]
+VARIABLE = "KERAS_TRANSFORMER_DATA"
+RECIPE = ROOT / "recipes" / "multi30k" / "tiny.toml"
+
+
+def start_ours(run: Path, data: Path, options: argparse.Namespace, core: int) -> subprocess.Popen:
+    """`fit` on one core."""
+    files = [
+        str(data / f"{split}.lc.norm.tok.{side}.gz") for split in ("train", "val") for side in ("en", "de")
+    ]
+    sections = {"train.batch_tokens": 4096, "train.evaluate_every": options.every, "train.average_last": 0}
+    sections["train.checkpoint_every"] = options.every
+    command = [sys.executable, "-m", "keras_transformer.fit", str(RECIPE), "--output", str(run)]
+    command += ["--train", *files[:2], "--valid", *files[2:]]
+    for name, value in sections.items():
+        command += ["--set", f"{name}={value}"]
+    environment = {"KERAS_BACKEND": options.backend, "OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
+    return start(command, run.with_suffix(".log"), core, environment)
+
+
+def start_joeynmt(folder: Path, run: Path, options: argparse.Namespace, core: int) -> subprocess.Popen:
+    """JoeyNMT on the other."""
+    script = ROOT / "benchmarks" / "training_peers" / "joeynmt_run.py"
+    command = [str(options.joeynmt_python), str(script), str(folder), str(run), str(options.every)]
+    return start(command, run.with_suffix(".log"), core, {"OMP_NUM_THREADS": "1"})
+
+
+def start(command: list[str], log: Path, core: int, environment: dict[str, str]) -> subprocess.Popen:
+    with log.open("w") as file:
+        return subprocess.Popen(
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            preexec_fn=lambda: os.sched_setaffinity(0, [core]),
+        )
+
+
+def keep_ours(run: Path, kept: Path) -> None:
+    """What ours has now: its last published checkpoint, which appears whole or not at all."""
+    if (run / "checkpoints" / "last" / "model.json").is_file():
+        (kept / "checkpoints").mkdir(parents=True)
+        shutil.copytree(run / "checkpoints" / "last", kept / "checkpoints" / "last")
+        shutil.copy(run / "tokenizer.json", kept)
+
+
+def score_ours(kept: Path, split: tuple[list[str], list[str]]) -> dict:
+    if not kept.is_dir():
+        return {"updates": 0, "bleu": 0.0}
+    sources, references = split
+    description = json.loads((kept / "checkpoints" / "last" / "model.json").read_text())
+    with tempfile.TemporaryDirectory() as scratch:
+        bundle, _ = open_bundle(kept, "last", Path(scratch))
+        hypotheses = decode(bundle, sources, SearchOptions(), 1)
+    return {"updates": description["training"]["steps"], "bleu": bleu(hypotheses, references)}
+
+
+def joeynmt_has(run: Path) -> tuple[int, list[str]]:
+    """Updates and translations, as words of ids, of its last evaluation."""
+    found = sorted((int(path.stem), path) for path in run.glob("*.hyps"))
+    return (found[-1][0], found[-1][1].read_text().splitlines()) if found else (0, [])
+
+
+def score_joeynmt(found: tuple[int, list[str]], tokenizer: Tokenizer, references: list[str]) -> dict:
+    updates, lines = found
+    if not updates:
+        return {"updates": 0, "bleu": 0.0}
+    ids = [[int(word[1:]) for word in line.split() if word[:1] == "t"] for line in lines]
+    return {"updates": updates, "bleu": bleu([tokenizer.decode(row).strip() for row in ids], references)}
+
+
+def bleu(hypotheses: list[str], references: list[str]) -> float:
+    score = BLEU(tokenize="none").corpus_score(hypotheses, [references])
+    return round(score.score, 2)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--minutes", type=lambda text: [float(n) for n in text.split(",")], default=[15.0, 30.0, 60.0]
+    )
+    parser.add_argument("--every", type=int, default=250, help="updates between evaluations, of both")
+    parser.add_argument("--cores", type=lambda text: [int(core) for core in text.split(",")], default=[0, 1])
+    parser.add_argument("--backend", default="torch", choices=("torch", "tensorflow", "jax"))
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "time-to-quality")
+    parser.add_argument("--joeynmt-python", type=Path, default=ROOT / "build" / "joeynmt" / "bin" / "python")
+    options = parser.parse_args()
+    if VARIABLE not in os.environ:
+        parser.error(f"{VARIABLE} must name the folder of the corpora, it is not set")
+    if not options.joeynmt_python.is_file():
+        parser.error(f"there is no {options.joeynmt_python}: see training.py --help")
+    data, work = Path(os.environ[VARIABLE]), options.work
+    folder = prepare(next(cell for cell in CELLS if cell.name == "tiny"), data, work / "corpus")
+    shutil.rmtree(work / "runs", ignore_errors=True)
+    (work / "runs").mkdir(parents=True)
+    ours, theirs = work / "runs" / "ours", work / "runs" / "joeynmt"
+    started = time.monotonic()
+    processes = [
+        start_ours(ours, data / "multi30k", options, options.cores[0]),
+        start_joeynmt(folder, theirs, options, options.cores[1]),
+    ]
+    kept = {}
+    try:
+        for minutes in options.minutes:
+            time.sleep(max(0.0, started + 60 * minutes - time.monotonic()))
+            if dead := [process.args for process in processes if process.poll() is not None]:
+                print(f"ended early, see {work / 'runs'}: {dead}", file=sys.stderr)
+                return 1
+            keep_ours(ours, work / "runs" / f"ours-{minutes:g}")
+            kept[minutes] = joeynmt_has(theirs)
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    split, tokenizer = texts("val"), Tokenizer.from_file(folder / "tokenizer.json")
+    for minutes, found in kept.items():
+        for system, row in (
+            (f"ours ({options.backend})", score_ours(work / "runs" / f"ours-{minutes:g}", split)),
+            ("joeynmt", score_joeynmt(found, tokenizer, split[1])),
+        ):
+            print(json.dumps({"minutes": minutes, "system": system, **row}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
