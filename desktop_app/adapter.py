@@ -13,7 +13,7 @@ from desktop_app.inspection import Alternative, Attention, Place, Span, words
 from desktop_app.service import Answer, FileAnswer, LoadedModel, OnProgress
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.documents.files import SUFFIXES, FileProgress, translate_file
-from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Progress, Translator
+from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Progress, Translator, num_cores
 from keras_transformer.text.protection import find_items
 
 _Result = TypeVar("_Result")
@@ -31,7 +31,8 @@ def load_bundle(folder: Path | None, device: str) -> LoadedModel:
     Raises:
         UserError: the bundle is missing or damaged, or the device is not there.
     """
-    translator = Translator.from_pretrained(folder, device=device)
+    # One core stays for the window: with all of them busy its answers to keys come late.
+    translator = Translator.from_pretrained(folder, device=device, num_threads=max(1, num_cores() - 1))
     inspector = SentenceInspector(translator)
 
     def translate(text: str, cancellation: Cancellation, on_progress: OnProgress) -> Answer:
