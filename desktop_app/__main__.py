@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _CLOSE_SECONDS = 1.0  # a cancelled translation ends in a fraction of it; a load need not be waited for
 _KEEP_SECONDS = 0.3  # at least, for what is still being written to the history
 _EXIT_USER_ERROR = 2
+_DRAWN_MS = 1000
 _ICON = "keras-transformer.png"
 
 NO_TKINTER = (
@@ -125,7 +127,6 @@ def run(model: Path | None, device: str, crash_log: CrashLog) -> int:
     path = settings.settings_path()
     chosen, set_aside = settings.load_settings(path)
     service = TranslationService(load(model or remembered_folder(chosen)))
-    service.start()  # the model loads while the window is built
 
     from desktop_app.history import History, history_path
     from desktop_app.messages import Messages, chosen_language
@@ -141,6 +142,7 @@ def run(model: Path | None, device: str, crash_log: CrashLog) -> int:
     rooms = Rooms(load, history, Models(models_path()), crash_log.record)
     notice = say("error.settings", name=set_aside) if set_aside else ""
     window = Window(root, service, theme, say, chosen, rooms, notice)
+    _when_drawn(root, window.source.text, service.start)
     root.after(500, lambda: _show_icon(root))  # after the window: it costs milliseconds
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -168,6 +170,24 @@ def run(model: Path | None, device: str, crash_log: CrashLog) -> int:
         os._exit(window.exit_code)
     root.destroy()
     return window.exit_code
+
+
+def _when_drawn(root: tkinter.Tk, text: tkinter.Text, start: Callable[[], None]) -> None:
+    """Call `start` once, when the window shows its text.
+
+    Loading a model beside the building of the window would take both of them longer than one after the other.
+    """
+    started = False
+
+    def go(_event: object = None) -> None:
+        nonlocal started
+        if not started:
+            started = True
+            text.unbind("<Expose>")
+            start()
+
+    text.bind("<Expose>", lambda _: root.after_idle(go))
+    root.after(_DRAWN_MS, go)  # a window that begins as an icon is never drawn
 
 
 def _show_icon(root: tkinter.Tk) -> None:

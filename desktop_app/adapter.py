@@ -13,8 +13,9 @@ from desktop_app.inspection import Alternative, Attention, Place, Span, words
 from desktop_app.service import Answer, FileAnswer, LoadedModel, OnProgress
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.documents.files import SUFFIXES, FileProgress, translate_file
-from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Progress, Translator
+from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Progress, Translator, num_cores
 from keras_transformer.text.protection import find_items
+from keras_transformer.text.segmentation import cut_long_line
 
 _Result = TypeVar("_Result")
 _PIECE_CHARACTERS = 50_000  # translated together: hundreds of sentences fill every batch
@@ -31,7 +32,8 @@ def load_bundle(folder: Path | None, device: str) -> LoadedModel:
     Raises:
         UserError: the bundle is missing or damaged, or the device is not there.
     """
-    translator = Translator.from_pretrained(folder, device=device)
+    # One core stays for the window: with all of them busy its answers to keys come late.
+    translator = Translator.from_pretrained(folder, device=device, num_threads=max(1, num_cores() - 1))
     inspector = SentenceInspector(translator)
 
     def translate(text: str, cancellation: Cancellation, on_progress: OnProgress) -> Answer:
@@ -92,15 +94,17 @@ def _translate_in_pieces(
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Cut a text behind line ends, where no sentence goes on; all pieces together are the text."""
-    begin = 0
-    while len(text) - begin > _PIECE_CHARACTERS:
-        end = text.find("\n", begin + _PIECE_CHARACTERS) + 1
-        if not end:
-            break
-        yield text[begin:end]
-        begin = end
-    yield text[begin:]
+    """Cut a text where no sentence goes on for the translator; all pieces together are the text."""
+    piece: list[str] = []
+    size = 0
+    for line in text.splitlines(keepends=True):
+        for part in cut_long_line(line):
+            if size >= _PIECE_CHARACTERS:
+                yield "".join(piece)
+                piece, size = [], 0
+            piece.append(part)
+            size += len(part)
+    yield "".join(piece)
 
 
 class SentenceInspector:

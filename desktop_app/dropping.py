@@ -51,7 +51,8 @@ class Dropping:
 
     def _answer(self, _event: Any) -> str:
         """A dialog that waits for an answer keeps everything else away."""
-        return "refuse_drop" if self._widget.grab_current() is not None else "copy"
+        # Asked in Tcl: Tk's own dialogs for files are no widgets of tkinter.
+        return "refuse_drop" if self._widget.tk.call("grab", "current") else "copy"
 
     def _dropped(self, event: Any) -> str:
         self._hover(False)

@@ -109,7 +109,7 @@ class Translator:
         bundle = Bundle.open(SHIPPED_BUNDLE if folder is None else folder)
         tokenizer = Tokenizer.from_file(bundle.tokenizer_path)
         engine = Engine.load(bundle, device, num_threads, precision=precision)
-        num_workers = 1 if engine.device != "cpu" else num_threads or _num_cores()
+        num_workers = 1 if engine.device != "cpu" else num_threads or num_cores()
         return cls(engine, tokenizer, bundle.manifest, num_workers=num_workers, cache_size=cache_size)
 
     @property
@@ -287,7 +287,7 @@ class Translator:
         ]
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
     """The cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))

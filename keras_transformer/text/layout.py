@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from keras_transformer.text.reading import fits_in_disguise
-from keras_transformer.text.segmentation import is_copied, split_long, split_text
+from keras_transformer.text.segmentation import cut_long_line, is_copied, split_long, split_text
 
 _LONGEST_DISGUISED = 2000  # characters of a sentence that may still fit once its addresses are masked
 
@@ -114,7 +114,7 @@ def take_apart(text: str, language: str, fits: Callable[[str], bool]) -> Documen
     parts = [""]
     flags: set[str] = set()
     for line in text.splitlines(keepends=True):
-        for piece in split_text(line, language):
+        for piece in (piece for part in cut_long_line(line) for piece in split_text(part, language)):
             if not piece.is_sentence:
                 parts[-1] += piece.text
                 continue

@@ -27,6 +27,8 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _SPACES = re.compile(r"\s+")
+_LIKELY_END = re.compile(r"[.!?…]['\"”’»)\]]*\s+|[。！？]")  # of a sentence
+LONGEST_LINE = 20_000  # characters read in one go
 
 
 class Piece(NamedTuple):
@@ -39,6 +41,31 @@ class Piece(NamedTuple):
 
     text: str
     is_sentence: bool
+
+
+def cut_long_line(line: str) -> list[str]:
+    """Cut a line that is too long to be read in one go.
+
+    Everything that is asked of a text in one go holds up a caller who cancels, and other threads as well; so a
+    line of a megabyte is read in parts: cut behind the end of a sentence, else at a space, else anywhere.
+
+    Returns:
+        The parts, none longer than `LONGEST_LINE`; joined they are the line. Cut again from any of the cuts on, the
+        rest is cut at the same places.
+    """
+    parts = []
+    start = 0
+    while len(line) - start > LONGEST_LINE:
+        window = line[start : start + LONGEST_LINE]
+        cut = LONGEST_LINE
+        for border in (_LIKELY_END, _SPACES):
+            ends = [match.end() for match in border.finditer(window, LONGEST_LINE // 2)]
+            if ends:
+                cut = ends[-1]
+                break
+        parts.append(window[:cut])
+        start += cut
+    return [*parts, line[start:]]
 
 
 def split_text(text: str, language: str) -> list[Piece]:

@@ -238,6 +238,15 @@ class Hands:
         shows = f"if {{[winfo viewable {entry}]}} {{{entry} get}}"
         self.wait(lambda: self.ask(shows) != str(name), "the end of the file dialog")
 
+    def folder_dialog(self, name):
+        """Write a name into the dialog for a folder that opens: the first Enter goes there, the second takes it."""
+        entry = self.has_keyboard("*.__tk_choosedir.contents.f2.ent")
+        self.key("ctrl+slash")
+        self.type(str(name))
+        self.wait(lambda: self.ask(f"{entry} get") == str(name), f"{name} in the dialog")
+        self.key("Return", "Return")
+        self.wait(lambda: self.ask(f"winfo viewable {entry}") in ("", "0"), "the end of the dialog")
+
     def choose(self, box, entry):
         """Take an entry of a combobox that has the keyboard."""
         self.has_keyboard(box)

@@ -9,6 +9,7 @@ from desktop_app import adapter
 from desktop_app.inspection import linked_words, words
 from desktop_app.service import FileAnswer
 from keras_transformer.decoding.cancellation import Cancellation, Cancelled
+from keras_transformer.text import segmentation
 from tests.desktop_app.test_app import needs_bundle
 
 pytestmark = needs_bundle
@@ -66,6 +67,15 @@ def test_a_long_text_in_pieces_gives_the_same(model, monkeypatch):
     assert [share for share, _ in told] == sorted(share for share, _ in told)
     assert told[-1] == (1.0, answer.text)
     assert all(answer.text.startswith(so_far) for _, so_far in told)
+
+
+def test_a_long_line_in_pieces_gives_the_same(model, monkeypatch):
+    monkeypatch.setattr(segmentation, "LONGEST_LINE", 60)
+    text = "Thank you. " + "The book is on the table. " * 9 + "and so on without an end " * 5
+    whole = translate(model, text)
+    monkeypatch.setattr(adapter, "_PIECE_CHARACTERS", 100)
+    assert len(list(adapter._pieces(text))) > 2
+    assert translate(model, text) == whole
 
 
 @pytest.mark.parametrize("text", ["", "\n", "a", "abc\nde", "abcd\n", "no line end at all"])

@@ -152,13 +152,16 @@ def test_what_cannot_be_translated_is_said(window, drag, tmp_path):
 def test_a_dialog_that_waits_for_an_answer_keeps_files_away(window, drag, monkeypatch, tmp_path):
     (tmp_path / "a.txt").write_text("x", encoding="utf-8")
     answering(monkeypatch, asksaveasfilename=tmp_path / "b.txt")
-    window.frame.grab_set()
+    tk = window.root.tk
+    tk.call("toplevel", ".waiting")  # as Tk's dialogs for files are: no widget of tkinter
+    tk.call("tkwait", "visibility", ".waiting")
+    tk.call("grab", "set", ".waiting")
     hand = drag(tmp_path / "a.txt")
     hand.press()
     hand.drag_to(*middle(window.target.text))
     hand.release()
     assert hand.end() == "refuse_drop"
-    window.frame.grab_release()
+    tk.call("destroy", ".waiting")
     assert window.status.sentence == "Ready"
     assert not (tmp_path / "b.txt").exists()
 

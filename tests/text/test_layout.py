@@ -34,7 +34,7 @@ def test_translations_go_where_the_sentences_stood():
     assert restored.text == "  Il gatto dorme. Perché?\n\n42\n\tUn cane.  \n"
     assert restored.flags == frozenset()
     source = "  The cat sleeps. Why?\n\n42\n\tA dog.  \n"
-    assert [(source[a:b], restored.text[c:d]) for a, b, c, d in restored.pairs] == [
+    assert [(source[a:b], restored.text[c:d]) for a, b, c, d, _ in restored.pairs] == [
         ("The cat sleeps.", "Il gatto dorme."),
         ("Why?", "Perché?"),
         ("A dog.", "Un cane."),

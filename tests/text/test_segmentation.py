@@ -5,7 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from keras_transformer.text.segmentation import Piece, is_copied, split_long, split_text
+from keras_transformer.text import segmentation
+from keras_transformer.text.segmentation import Piece, cut_long_line, is_copied, split_long, split_text
 
 ANY_TEXT = st.text(st.characters(), max_size=200) | st.lists(
     st.sampled_from(
@@ -178,3 +179,24 @@ def test_long_sentences_are_cut_at_clauses_then_at_spaces():
     assert split_long("one two three four", lambda part: len(part) <= 10) == ["one two ", "three four"]
     assert split_long("abcdef", lambda part: len(part) <= 3) == ["abc", "def"]
     assert split_long(text, lambda part: True) == [text]
+
+
+def test_a_long_line_is_cut_behind_sentences_else_at_spaces_else_anywhere(monkeypatch):
+    monkeypatch.setattr(segmentation, "LONGEST_LINE", 20)
+    assert cut_long_line("x" * 20) == ["x" * 20]
+    assert cut_long_line("He came. She is. Why? And so on.") == ["He came. She is. ", "Why? And so on."]
+    assert cut_long_line("no end in this one, or is there") == ["no end in this one, ", "or is there"]
+    assert cut_long_line("x" * 45) == ["x" * 20, "x" * 20, "x" * 5]
+    assert cut_long_line("a. " + "x" * 30) == ["a. " + "x" * 17, "x" * 13]  # a cut early in a part is none
+
+
+@given(st.text("ab .!\t\u3002", max_size=300))
+def test_a_cut_line_is_whole_and_cut_at_the_same_places_from_any_cut_on(text):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segmentation, "LONGEST_LINE", 16)
+        parts = cut_long_line(text)
+        assert "".join(parts) == text
+        assert all(len(part) <= 16 for part in parts)
+        assert all(parts[:-1])
+        for index in range(len(parts)):
+            assert cut_long_line("".join(parts[index:])) == parts[index:]
