@@ -1,6 +1,7 @@
 """One NumPy source of batches, brought to each backend in the form it likes.
 
-Only this file, accumulation.py, replicas.py and random_state.py of training name torch, TensorFlow or JAX.
+Of training only this file, accumulation.py, largest_batch.py, random_state.py and replicas.py name torch, TensorFlow
+or JAX.
 """
 
 import queue
