@@ -123,7 +123,9 @@ def test_the_command_trains_with_what_it_found(tmp_path, monkeypatch):
 
 def test_several_devices_are_refused():
     replicas = SimpleNamespace(count=3)
-    with pytest.raises(UserError, match="--largest-batch needs one device, got 3. Find it on one, then set"):
+    with pytest.raises(
+        UserError, match=r"--largest-batch needs one device, got 3\. Find it on one, then set"
+    ):
         _Run._enlarge_batches(SimpleNamespace(replicas=replicas))
 
 
