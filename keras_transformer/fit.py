@@ -28,7 +28,7 @@ def parser():
     made = argparse.ArgumentParser(
         prog="python -m keras_transformer.fit",
         description="Train a Transformer translator on parallel text, through Keras's model.fit. "
-        "KERAS_BACKEND chooses torch, tensorflow or jax.",
+        "KERAS_BACKEND chooses torch, tensorflow or jax. Several devices: see docs/training.md.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,6 +53,11 @@ def parser():
     )
     made.add_argument("--resume", action="store_true", help="go on as if the run had never stopped")
     made.add_argument(
+        "--largest-batch",
+        action="store_true",
+        help="set train.batch_tokens to the most that the GPU holds, found before the first update",
+    )
+    made.add_argument(
         "--init-from",
         metavar="RUN",
         help="start from the vocabulary and weights of another run or checkpoint (fine-tuning)",
@@ -76,6 +81,8 @@ def resolve(arguments):
     if arguments.resume:
         if output is None:
             raise UserError("--resume needs --output RUN: the folder of the run to go on with.")
+        if arguments.largest_batch:
+            raise UserError("--resume must keep the run's train.batch_tokens. Leave --largest-batch out.")
         if config_path is None and preset is None and (output / "config.toml").is_file():
             config_path = output / "config.toml"
     base = None
@@ -151,7 +158,7 @@ def _train(config, folder, arguments):
         console.print("dry run: reading, updating, evaluating and saving work")
         return 0
     try:
-        signal_number = train(config, folder, console, resume=arguments.resume)
+        signal_number = train(config, folder, console, arguments.resume, arguments.largest_batch)
     except RunFailedError as error:
         print(f"failed: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -4,6 +4,7 @@ import errno
 import shutil
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -17,6 +18,7 @@ from keras_transformer.training.durable import write_file
 from keras_transformer.training.feeds import feed
 from keras_transformer.training.inputs import make_batches, source_checkpoint
 from keras_transformer.training.keeper import Keeper
+from keras_transformer.training.largest_batch import largest_batch_tokens
 from keras_transformer.training.milestones import Milestones
 from keras_transformer.training.monitor import Evaluator, Progress, clock
 from keras_transformer.training.optimization import compiled_model, float32_twin, precision, schedule
@@ -38,7 +40,7 @@ DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS
 VALIDATION_PAIRS = 1000  # for the exporter, which measures by them what int8 costs
 
 
-def train(config, folder, console, resume=False):
+def train(config, folder, console, resume=False, largest_batch=False):
     """Train as `config` says, in `folder`.
 
     Args:
@@ -46,6 +48,7 @@ def train(config, folder, console, resume=False):
         folder: The run's folder; made if missing.
         console: rich Console for people (stderr).
         resume: Go on from checkpoints/resume.safetensors.
+        largest_batch: Set train.batch_tokens to the most that the GPU holds.
 
     Returns:
         The number of the signal that ended the run, or None.
@@ -58,7 +61,7 @@ def train(config, folder, console, resume=False):
     console.quiet = console.quiet or not replicas.is_first
     with Signals() as signals, tempfile.TemporaryDirectory() as scratch:
         try:
-            _Run(config, Path(folder), console, resume, signals, replicas, Path(scratch)).go()
+            _Run(config, Path(folder), console, resume, signals, replicas, Path(scratch)).go(largest_batch)
         except LeaveError:
             console.print("interrupted before the first update of this call: nothing to save")
         except (UserError, RunFailedError) as error:
@@ -101,9 +104,9 @@ class _Run:
         if resume:
             self.ranking.restore(self.before["ranking"])
 
-    def go(self):
+    def go(self, largest_batch):
         """All of the call."""
-        self._read()
+        self._read(largest_batch)
         self._build()
         milestones = self._milestones()
         milestones.set_model(self.model)
@@ -151,7 +154,7 @@ class _Run:
             with self.replicas.alone():
                 self._finish(milestones)
 
-    def _read(self):
+    def _read(self, largest_batch):
         """Corpus, vocabulary and batches."""
         config, folder = self.config, self.folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,6 +169,9 @@ class _Run:
         self.prepared = prepare(config, folder, self.console)
         if self.replicas.is_first:
             self.replicas.any((False,))
+        if largest_batch:
+            self._enlarge_batches()
+            config = self.config
         shown = self.prepared.valid_texts[:VALIDATION_PAIRS]
         lines = ["\t".join(" ".join(text.split()) for text in pair) for pair in shown]
         write_file(folder / VALID_FILE, "".join(f"{line}\n" for line in lines).encode())
@@ -177,6 +183,20 @@ class _Run:
                 before, now = self.before.get(name, 1), self.identity[name]
                 if before != now:
                     self.console.print(f"begun {word} {before}, now {now}: right, but not to the last bit")
+
+    def _enlarge_batches(self):
+        """The largest batch from here on; the weights are drawn as if it had been configured."""
+        if self.replicas.count > 1:
+            raise UserError(
+                f"--largest-batch needs one device, got {self.replicas.count}. "
+                "Find it on one, then set train.batch_tokens to that times the devices."
+            )
+        tokens = largest_batch_tokens(
+            self.prepared.train, self.prepared.model_config, self.config.train, self.console
+        )
+        self.console.print(f"train.batch_tokens = {tokens}", highlight=False)
+        self.config = replace(self.config, train=replace(self.config.train, batch_tokens=tokens))
+        keras.utils.set_random_seed(self.config.train.seed)
 
     def _build(self):
         """Model, twin, and what keeps their files."""
