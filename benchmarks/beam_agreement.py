@@ -10,9 +10,12 @@ the sentences whose hypothesis of ours has the higher log-probability over lengt
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.engine_peers.convert import tokens_of
 from benchmarks.engine_peers.models import SHIPPED, prepare

@@ -17,6 +17,7 @@ from keras_transformer.errors import UserError
 from keras_transformer.runtime.external_data import has_external_data
 
 FORMAT_VERSION = 2
+_PIECE_BYTES = 2**20  # of a file that is only checked
 PRECISIONS = ("fp32", "fp16", "int8")
 
 MANIFEST_FILE = "manifest.json"
@@ -300,7 +301,7 @@ class Bundle:
             ) from None
         bundle = cls(folder, manifest)
         for record in bundle.records():
-            bundle.read(record)
+            bundle.check(record)
         return bundle
 
     def records(self) -> Iterator[FileRecord]:
@@ -310,49 +311,73 @@ class Bundle:
             yield precision.encoder
             yield precision.decoder
 
+    def check(self, record: FileRecord) -> None:
+        """Hold one file against its record, a piece at a time.
+
+        Raises:
+            UserError: the file is missing or differs from the record.
+        """
+        digest, size = hashlib.sha256(), 0
+        try:
+            with (self.folder / record.file).open("rb") as file:
+                while piece := file.read(_PIECE_BYTES):
+                    digest.update(piece)
+                    size += len(piece)
+        except OSError as error:
+            raise self._unreadable(record, error) from None
+        self._compare(record, size, digest.hexdigest())
+
     def read(self, record: FileRecord) -> bytes:
         """The bytes of one file, checked against its record.
 
         Raises:
             UserError: the file is missing or differs from the record.
         """
-        path = self.folder / record.file
         try:
-            data = path.read_bytes()
+            data = (self.folder / record.file).read_bytes()
         except OSError as error:
-            raise UserError(
-                f"A bundle must hold {record.file}, {path} cannot be read: {error.strerror}. "
-                "Copy or export the bundle again."
-            ) from None
-        if len(data) != record.bytes or hashlib.sha256(data).hexdigest() != record.sha256:
-            raise UserError(
-                f"{path} must be the file its manifest names (sha256 {record.sha256[:12]}…), "
-                f"got another or damaged one. Copy or export the bundle again."
-            )
+            raise self._unreadable(record, error) from None
+        self._compare(record, len(data), hashlib.sha256(data).hexdigest())
         return data
 
+    def _unreadable(self, record: FileRecord, error: OSError) -> UserError:
+        return UserError(
+            f"A bundle must hold {record.file}, {self.folder / record.file} cannot be read: {error.strerror}. "
+            "Copy or export the bundle again."
+        )
+
+    def _compare(self, record: FileRecord, size: int, digest: str) -> None:
+        if size != record.bytes or digest != record.sha256:
+            raise UserError(
+                f"{self.folder / record.file} must be the file its manifest names (sha256 "
+                f"{record.sha256[:12]}…), got another or damaged one. Copy or export the bundle again."
+            )
+
     def read_graphs(self, precision: str) -> tuple[bytes, bytes]:
-        """Encoder and decoder of one precision, as ONNX bytes with every weight inside.
+        """Encoder and decoder of one precision; see `read_graph`."""
+        return self.read_graph(precision, "encoder"), self.read_graph(precision, "decoder")
+
+    def read_graph(self, precision: str, side: str) -> bytes:
+        """ "encoder" or "decoder" of one precision, as ONNX bytes with every weight inside.
 
         Raises:
-            UserError: the bundle has no such precision, or a graph points to weights outside itself.
+            UserError: the bundle has no such precision, or the graph points to weights outside itself.
         """
         if precision not in self.manifest.precisions:
             have = ", ".join(self.manifest.precisions)
             raise UserError(f"{self.folder} must hold {precision}, it has {have}. Export it again.")
-        record = self.manifest.precisions[precision]
-        encoder, decoder = self.read(record.encoder), self.read(record.decoder)
-        for name, data in ((record.encoder.file, encoder), (record.decoder.file, decoder)):
-            try:
-                external = has_external_data(data)
-            except ValueError as error:
-                raise UserError(f"{self.folder / name}: {error}") from None
-            if external:
-                raise UserError(
-                    f"{self.folder / name} must hold its weights itself, it points to another file. "
-                    "Do not use this bundle."
-                )
-        return encoder, decoder
+        record: FileRecord = getattr(self.manifest.precisions[precision], side)
+        data = self.read(record)
+        try:
+            external = has_external_data(data)
+        except ValueError as error:
+            raise UserError(f"{self.folder / record.file}: {error}") from None
+        if external:
+            raise UserError(
+                f"{self.folder / record.file} must hold its weights itself, it points to another file. "
+                "Do not use this bundle."
+            )
+        return data
 
     @property
     def tokenizer_path(self) -> Path:

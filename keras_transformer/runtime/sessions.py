@@ -25,7 +25,7 @@ from keras_transformer.runtime.devices import (
     open_session,
 )
 from keras_transformer.runtime.external_data import read_floats
-from keras_transformer.runtime.memory import MemoryPool
+from keras_transformer.runtime.memory import MemoryPool, give_back_freed
 from keras_transformer.runtime.ranking import Ranking
 from keras_transformer.runtime.screen import Screen
 
@@ -121,14 +121,18 @@ class Engine:
         allow_spinning: bool,
     ) -> "Engine":
         precision = choose_precision(bundle, device, precision)
-        graphs = bundle.read_graphs(precision)
-        shared, screen = _shared_weights(graphs[1]) if device == "cpu" else ({}, None)
+        graph = bundle.read_graph(precision, "decoder")
+        shared, screen = _shared_weights(graph) if device == "cpu" else ({}, None)
         values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in shared.items()}
-        encoder, decoder = (
-            open_session(graph, device, num_threads, allow_spinning, values) for graph in graphs
-        )
+        decoder = open_session(graph, device, num_threads, allow_spinning, values)
+        del graph  # never both in memory
+        give_back_freed()
+        graph = bundle.read_graph(precision, "encoder")
+        encoder = open_session(graph, device, num_threads, allow_spinning, values)
         engine = cls(encoder, decoder, bundle.manifest, device, note, precision, screen)
         engine._shared = shared, values  # the sessions read this memory
+        del graph
+        give_back_freed()
         return engine
 
     @functools.cached_property

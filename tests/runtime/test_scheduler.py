@@ -25,6 +25,7 @@ class TreeEngine:
     def __init__(self, ending=1.0, delay=0.0):
         self.tree, self.delay = Tree(30, 4, ending=ending), delay
         self.begun: list[list[int]] = []
+        self.begun_at_keep: list[int] = []  # sentences begun when the batch shrank
         self.most_rows = 0
         self.steps = 0
         self.threads = set()
@@ -44,6 +45,10 @@ class TreeEngine:
                     raise MemoryError("no room")
                 time.sleep(engine.delay)
                 return super().__call__(token_ids, positions)
+
+            def keep(self, sentences):
+                engine.begun_at_keep.append(sum(map(len, engine.begun)))
+                super().keep(sentences)
 
             def replace(self, slots, sources):
                 engine.begun.append([int(source[0]) for source in sources])
@@ -125,6 +130,22 @@ def test_free_slots_are_filled_again_while_the_others_go_on(monkeypatch):
         run(sources_of([6] * 40)[start : start + 8], engine=part)
         alone += part.steps
     assert engine.steps < 0.8 * alone
+
+
+def test_a_batch_shrinks_when_nobody_waits_and_not_before(monkeypatch):
+    monkeypatch.setattr(module, "BATCH_SENTENCES", 8)
+    engine = TreeEngine()
+    run(sources_of([6] * 40), engine=engine)
+    assert engine.begun_at_keep
+    assert set(engine.begun_at_keep) == {40}
+
+
+@pytest.mark.parametrize(("beam_size", "sentences"), [(1, 32), (3, 21), (4, 16), (100, 1)])
+def test_wide_beams_run_fewer_sentences_at_a_time(beam_size, sentences):
+    engine = TreeEngine()
+    run(sources_of([2] * 40), SearchOptions(beam_size), engine)
+    assert len(engine.begun[0]) == sentences
+    assert engine.most_rows == sentences * beam_size
 
 
 def test_several_workers_run_on_threads_of_their_own_and_report_in_the_callers(monkeypatch):
