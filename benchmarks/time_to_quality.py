@@ -70,11 +70,18 @@ def start(command: list[str], log: Path, core: int, environment: dict[str, str])
 
 
 def keep_ours(run: Path, kept: Path) -> None:
-    """What ours has now: its last published checkpoint, which appears whole or not at all."""
-    if (run / "checkpoints" / "last" / "model.json").is_file():
-        (kept / "checkpoints").mkdir(parents=True)
-        shutil.copytree(run / "checkpoints" / "last", kept / "checkpoints" / "last")
-        shutil.copy(run / "tokenizer.json", kept)
+    """What ours has now: its last published checkpoint. One that is replaced while it is copied is copied anew."""
+    last = run / "checkpoints" / "last"
+    for _ in range(5):
+        try:
+            if not (last / "model.json").is_file():
+                return
+            shutil.copytree(last, kept / "checkpoints" / "last")
+            shutil.copy(run / "tokenizer.json", kept)
+            return
+        except OSError:
+            shutil.rmtree(kept, ignore_errors=True)
+            time.sleep(1.0)
 
 
 def score_ours(kept: Path, split: tuple[list[str], list[str]]) -> dict:
@@ -88,10 +95,13 @@ def score_ours(kept: Path, split: tuple[list[str], list[str]]) -> dict:
     return {"updates": description["training"]["steps"], "bleu": bleu(hypotheses, references)}
 
 
-def joeynmt_has(run: Path) -> tuple[int, list[str]]:
-    """Updates and translations, as words of ids, of its last evaluation."""
-    found = sorted((int(path.stem), path) for path in run.glob("*.hyps"))
-    return (found[-1][0], found[-1][1].read_text().splitlines()) if found else (0, [])
+def joeynmt_has(run: Path, pairs: int) -> tuple[int, list[str]]:
+    """Updates and translations, as words of ids, of its last whole evaluation."""
+    for updates, path in sorted(((int(path.stem), path) for path in run.glob("*.hyps")), reverse=True):
+        lines = path.read_text().splitlines()
+        if len(lines) == pairs:
+            return updates, lines
+    return 0, []
 
 
 def score_joeynmt(found: tuple[int, list[str]], tokenizer: Tokenizer, references: list[str]) -> dict:
@@ -126,6 +136,7 @@ def main() -> int:
         parser.error(f"there is no {options.joeynmt_python}: see training.py --help")
     data, work = Path(os.environ[VARIABLE]), options.work
     folder = prepare(next(cell for cell in CELLS if cell.name == "tiny"), data, work / "corpus")
+    split, tokenizer = texts("val"), Tokenizer.from_file(folder / "tokenizer.json")
     shutil.rmtree(work / "runs", ignore_errors=True)
     (work / "runs").mkdir(parents=True)
     ours, theirs = work / "runs" / "ours", work / "runs" / "joeynmt"
@@ -142,12 +153,11 @@ def main() -> int:
                 print(f"ended early, see {work / 'runs'}: {dead}", file=sys.stderr)
                 return 1
             keep_ours(ours, work / "runs" / f"ours-{minutes:g}")
-            kept[minutes] = joeynmt_has(theirs)
+            kept[minutes] = joeynmt_has(theirs, len(split[1]))
     finally:
         for process in processes:
             process.send_signal(signal.SIGKILL)
             process.wait()
-    split, tokenizer = texts("val"), Tokenizer.from_file(folder / "tokenizer.json")
     for minutes, found in kept.items():
         for system, row in (
             (f"ours ({options.backend})", score_ours(work / "runs" / f"ours-{minutes:g}", split)),

@@ -78,9 +78,15 @@ def measure(
             worker.first["warm_up_seconds"] = round(warm["seconds"], 1)
             print(f"{cell.name}: {system} ready: {worker.first}", file=sys.stderr, flush=True)
         answers = {system: [] for system in systems}
-        for _ in range(options.rounds):
+        for number in range(options.rounds):
             for system in systems:
-                answers[system].append(workers[system].ask({"updates": ROUND}))
+                answer = workers[system].ask({"updates": ROUND})
+                answers[system].append(answer)
+                rate = answer["tokens"] / answer["processor_seconds"]
+                print(
+                    f"{cell.name}: round {number + 1}: {system}: {rate:.0f} tokens a processor second",
+                    file=sys.stderr,
+                )
         return facts, [
             row_of(cell.name, system, workers[system].first, answers[system], len(cores), limit)
             for system in systems
