@@ -193,7 +193,7 @@ def test_the_same_text_may_lie_elsewhere_and_how_long_may_change(corpus):
     (corpus / "moved").mkdir()
     for name in ("a.en", "a.it"):
         (corpus / name).rename(corpus / "moved" / name)
-    resume.check_config(before, config_of(corpus / "moved", "train.max_steps=9", "train.patience=3"))
+    resume.check_config(before, config_of(corpus / "moved", "train.max_steps=900", "train.patience=3"))
 
 
 @pytest.mark.parametrize(
