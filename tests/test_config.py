@@ -85,6 +85,8 @@ def test_everything_may_stand_on_another_configuration():
             ["data.augment_no_full_stop_rate=2"],
             "`data.augment_no_full_stop_rate` must be in [0, 1], got 2.0.",
         ),
+        (["train.max_steps=9"], "`train.cooldown_steps` must be at most train.max_steps (9), got 300."),
+        (["train.max_shapes=-1"], "`train.max_shapes` must be at least 0, got -1."),
         (["train.clip_norm=-1"], "`train.clip_norm` must be at least 0, got -1.0."),
         (["train.accumulate_steps=0"], "`train.accumulate_steps` must be at least 1, got 0."),
         (["train.checkpoint_every=0"], "`train.checkpoint_every` must be at least 1, got 0."),

@@ -74,7 +74,9 @@ class Batches:
         ValueError: no pairs, or a pair does not fit the budget.
     """
 
-    def __init__(self, sources, targets, *, batch_tokens, pad_id, bos_id, eos_id, seed, max_shapes):
+    def __init__(
+        self, sources, targets, *, batch_tokens, pad_id, bos_id, eos_id, seed, max_shapes=MAX_SHAPES
+    ):
         self.sources, self.targets = sources, targets
         self.pad_id, self.bos_id, self.eos_id, self.seed = pad_id, bos_id, eos_id, seed
         source_lengths, target_lengths = _lengths(sources) + 1, _lengths(targets) + 1
