@@ -12,6 +12,7 @@ from rich.markdown import Markdown
 
 from keras_transformer.config import VALID_FILE, save_config
 from keras_transformer.errors import UserError
+from keras_transformer.training.account import Account
 from keras_transformer.training.checkpoint import WEIGHTS_FILE, reference_outputs
 from keras_transformer.training.data import prepare
 from keras_transformer.training.durable import write_file
@@ -20,8 +21,8 @@ from keras_transformer.training.inputs import make_batches, source_checkpoint
 from keras_transformer.training.keeper import Keeper
 from keras_transformer.training.largest_batch import largest_batch_tokens
 from keras_transformer.training.milestones import Milestones
-from keras_transformer.training.monitor import Evaluator, Progress, clock
-from keras_transformer.training.optimization import compiled_model, float32_twin, precision, schedule
+from keras_transformer.training.monitor import Evaluator, Progress
+from keras_transformer.training.optimization import compiled_model, float32_twin, schedule
 from keras_transformer.training.ranking import Ranking
 from keras_transformer.training.replicas import join
 from keras_transformer.training.report import SUMMARY_FILE, Board, Metrics, summary_table
@@ -211,7 +212,7 @@ class _Run:
             self.twin,
             self.ranking,
             before["recent"],
-            self._describe,
+            lambda metrics: self.account.describe(self.progress.step, metrics),
             lambda: reference_outputs(self.twin, *prepared.train.first(64)),
         )
         self.keeper.recover()
@@ -219,15 +220,8 @@ class _Run:
             load_resume_point(self.shared / "checkpoints" / FILE, self.model)
         elif self.source:
             self.model.load_safetensors(self.source / WEIGHTS_FILE)
-        self.tokens_per_update = self.batches.target_tokens / len(self.batches)
-        self.console.print(
-            f"{self.model.count_params():,} weights, {keras.config.backend()}, {self.model.dtype_policy.name}"
-            f"{f', {self.replicas.count} devices' if self.replicas.count > 1 else ''}; "
-            f"{len(prepared.train.sources):,} pairs, {self.batches.target_tokens:,} target tokens, "
-            f"{len(self.batches):,} batches an epoch in {len(self.batches.buckets)} shapes, "
-            f"{self.batches.padding_share():.1%} padding",
-            highlight=False,
-        )
+        self.account = Account(config, prepared, self.batches, self.model, self.replicas.count, self._seconds)
+        self.console.print(self.account.heading(), highlight=False)
 
     def _milestones(self):
         config, prepared, start = self.config, self.prepared, self.before["step"]
@@ -239,7 +233,7 @@ class _Run:
             self.console,
             self.board,
             lambda step: float(keras.ops.convert_to_numpy(rates(step - 1))),
-            self.tokens_per_update,
+            self.account.tokens_per_update,
             start,
             train.max_steps,
             train.seed,
@@ -269,7 +263,7 @@ class _Run:
             signals=self.signals,
             replicas=self.replicas,
             record=lambda step: {**self.identity, "step": step, "seconds": round(self._seconds(), 1)},
-            where=self._where,
+            where=self.account.where,
             deadline=self.started + 60 * train.max_minutes if train.max_minutes else None,
             evaluated_step=self.before["evaluated_step"],
             train_loss=self.before["train_loss"],
@@ -290,52 +284,9 @@ class _Run:
                 return
             results["averaged"] = {"step": self.progress.step, **outcome[0]}
             self.keeper.publish_average(results["averaged"])
-        facts = {
-            "pairs": f"{len(self.prepared.train.sources):,} {self.config.data.source_language}–"
-            f"{self.config.data.target_language}, {self.batches.target_tokens:,} target tokens",
-            "model": f"{self.model.count_params():,} weights, {self.model.dtype_policy.name}, "
-            f"Keras {keras.__version__} on {keras.config.backend()}",
-            "updates": f"{self.progress.step:,}, {self.progress.step / len(self.batches):,.1f} epochs",
-            "time": f"{clock(self._seconds())}, "
-            f"{self.progress.step * self.tokens_per_update / self._seconds():,.0f} target tokens/s in all",
-            "averaged": f"{count} checkpoints" if count else "none",
-            "seed": self.config.train.seed,
-        }
-        table = summary_table(facts, results)
+        table = summary_table(self.account.facts(self.progress.step, count), results)
         self.console.print(Markdown(table))
         write_file(self.folder / SUMMARY_FILE, f"# {self.folder.name}\n\n{table}".encode())
 
     def _seconds(self):
         return self.before["seconds"] + time.monotonic() - self.started
-
-    def _describe(self, metrics):
-        config = self.config
-        return {
-            "source_language": config.data.source_language,
-            "target_language": config.data.target_language,
-            "training": {
-                "steps": self.progress.step,
-                "seconds": round(self._seconds(), 1),
-                "target_tokens": round(self.progress.step * self.tokens_per_update),
-                "precision": precision(config.train),
-                "backend": keras.config.backend(),
-                "keras": keras.__version__,
-                "data": self.prepared.report["source"],
-                "pairs": len(self.prepared.train.sources),
-                "init_from": config.train.init_from,
-                "hub_datasets": self.prepared.report["hub_datasets"],
-            },
-            "scores": {"valid": metrics},
-            "licences": self.prepared.report["licences"],
-        }
-
-    def _where(self, step):
-        """Words for the batch of update `step`."""
-        epoch, position = divmod(step - 1, len(self.batches))
-        batch = next(iter(self.batches.stream(step - 1)))
-        ids = [int(token) for token in batch.source_ids[0] if token != self.prepared.model_config.pad_id]
-        first = self.prepared.tokenizer.decode(ids[:-1])
-        return (
-            f"batch {position + 1} of {len(self.batches)} in epoch {epoch + 1}, "
-            f"{len(batch.source_ids)} pairs, the first {first!r}"
-        )

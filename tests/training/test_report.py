@@ -3,6 +3,7 @@ import struct
 import sys
 
 import pytest
+from matplotlib.figure import Figure
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from keras_transformer.errors import UserError
@@ -29,9 +30,23 @@ def test_rows_are_kept_and_those_of_later_updates_dropped(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_text().splitlines() == lines
 
 
-def test_curves_are_a_picture(tmp_path):
-    report.draw_curves(tmp_path, [row(1), row(2)])
+def test_curves_show_losses_scores_the_rate_and_the_speed(tmp_path, monkeypatch):
+    drawn, save = {}, Figure.savefig
+
+    def looked_at(figure, *arguments, **options):
+        for axes in figure.axes:
+            drawn[axes.get_ylabel()] = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", looked_at)
+    report.draw_curves(tmp_path, [row(1), row(2, learning_rate=0.2, bleu=12.0)])
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert drawn == {
+        "nats a token": {"train_loss": [5.0, 5.0], "valid_loss": [5.0, 4.5]},
+        "score": {"bleu": [10.0, 12.0], "chrf": [30.5, 30.5]},
+        "learning rate": {"learning_rate": [0.1, 0.2]},
+        "target tokens/s": {"tokens_per_second": [900.0, 900.0]},
+    }
 
 
 def test_the_summary_by_hand():
