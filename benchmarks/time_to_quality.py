@@ -26,7 +26,7 @@ from sacrebleu.metrics import BLEU
 
 from benchmarks.multi30k import decode, open_bundle, texts
 from benchmarks.training_peers.cells import CELLS
-from benchmarks.training_peers.corpus import prepare
+from benchmarks.training_peers.corpus import SIDES, prepare
 from keras_transformer.runtime.scheduler import SearchOptions
 from keras_transformer.text.tokenizer import Tokenizer
 
@@ -41,7 +41,7 @@ def start_ours(run: Path, data: Path, options: argparse.Namespace, core: int) ->
         str(data / f"{split}.lc.norm.tok.{side}.gz") for split in ("train", "val") for side in ("en", "de")
     ]
     sections = {"train.batch_tokens": 4096, "train.evaluate_every": options.every, "train.average_last": 0}
-    sections["train.checkpoint_every"] = options.every
+    sections |= {"train.checkpoint_every": options.every, "train.evaluate_pairs": options.pairs or 1014}
     command = [sys.executable, "-m", "keras_transformer.fit", str(RECIPE), "--output", str(run)]
     command += ["--train", *files[:2], "--valid", *files[2:]]
     for name, value in sections.items():
@@ -53,7 +53,8 @@ def start_ours(run: Path, data: Path, options: argparse.Namespace, core: int) ->
 def start_joeynmt(folder: Path, run: Path, options: argparse.Namespace, core: int) -> subprocess.Popen:
     """JoeyNMT on the other."""
     script = ROOT / "benchmarks" / "training_peers" / "joeynmt_run.py"
-    command = [str(options.joeynmt_python), str(script), str(folder), str(run), str(options.every)]
+    command = [str(options.joeynmt_python), str(script), str(folder), str(run), str(run.parent / "val")]
+    command.append(str(options.every))
     return start(command, run.with_suffix(".log"), core, {"OMP_NUM_THREADS": "1"})
 
 
@@ -125,6 +126,7 @@ def main() -> int:
         "--minutes", type=lambda text: [float(n) for n in text.split(",")], default=[15.0, 30.0, 60.0]
     )
     parser.add_argument("--every", type=int, default=250, help="updates between evaluations, of both")
+    parser.add_argument("--pairs", type=int, help="the first of val only: to try it out")
     parser.add_argument("--cores", type=lambda text: [int(core) for core in text.split(",")], default=[0, 1])
     parser.add_argument("--backend", default="torch", choices=("torch", "tensorflow", "jax"))
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "time-to-quality")
@@ -137,8 +139,12 @@ def main() -> int:
     data, work = Path(os.environ[VARIABLE]), options.work
     folder = prepare(next(cell for cell in CELLS if cell.name == "tiny"), data, work / "corpus")
     split, tokenizer = texts("val"), Tokenizer.from_file(folder / "tokenizer.json")
+    split = tuple(side[: options.pairs] for side in split)
     shutil.rmtree(work / "runs", ignore_errors=True)
     (work / "runs").mkdir(parents=True)
+    for side in SIDES:  # as words of ids, for JoeyNMT
+        lines = (folder / f"val.{side}").read_text().splitlines()[: options.pairs]
+        (work / "runs" / f"val.{side}").write_text("".join(f"{line}\n" for line in lines))
     ours, theirs = work / "runs" / "ours", work / "runs" / "joeynmt"
     started = time.monotonic()
     processes = [

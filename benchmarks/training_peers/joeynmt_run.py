@@ -17,11 +17,11 @@ WARM_UP, PEAK = 2000, 0.005  # as recipes/multi30k/tiny.toml
 
 
 def main() -> None:
-    folder, run, every = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    folder, run, val, every = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     model = load(folder).model
     run.mkdir(parents=True)
     cfg = configuration(model, folder, run)
-    cfg["data"]["dev"] = str(folder / "val")
+    cfg["data"]["dev"] = val
     factor = PEAK * (model.model_dim * WARM_UP) ** 0.5
     cfg["training"] |= {
         "scheduling": "noam",
