@@ -73,12 +73,14 @@ class BeamSearch(Slots):
         slots = self._alive.nonzero()[0]  # (A,)
         children = self._continue(slots)
         best = children.totals[:, 0]
-        at_limit = self._positions[slots] + 1 >= self._limits[slots]
-        # A total only falls, and the longest output has the mildest penalty.
-        over = at_limit | (best == -np.inf) | (self._worst[slots] >= best / self._mildest[slots])
-        if over.any():
+        # A total only falls, and the longest output has the mildest penalty; a worst of -inf beats -inf alone.
+        over = self._worst[slots] >= best / self._mildest[slots]
+        if self._steps_left <= 1:
+            at_limit = self._positions[slots] + 1 >= self._limits[slots]
             for nth in at_limit.nonzero()[0].tolist():
                 self._enter_unfinished(int(slots[nth]), children, nth)
+            over |= at_limit
+        if np.count_nonzero(over):
             goes_on = ~over
             self._go_on(slots[goes_on], children.at(goes_on))
         else:
@@ -101,7 +103,7 @@ class BeamSearch(Slots):
             normalisers, largest, maxima = summarise(values)
             offsets = self._totals - normalisers.reshape(shape[:2])
             sound = np.isfinite(largest)
-        if not sound.all():
+        if np.count_nonzero(sound) < len(sound):
             self._check_finite(np.where(sound | (self._totals == -np.inf).reshape(-1), 0.0, np.nan))
             # A dead beam's values may be anything.
             offsets = np.where(self._totals > -np.inf, offsets, -np.inf)
@@ -110,7 +112,7 @@ class BeamSearch(Slots):
             values.reshape(shape), maxima.reshape(shape), offsets, self._ranks, count, slots
         )
         ends = candidates.tokens == self._eos_id
-        if not ends.any():
+        if not np.count_nonzero(ends):
             return candidates.at(slice(None), slice(width))
         for nth, column in zip(*(ends & (candidates.totals > -np.inf))[:, :width].nonzero(), strict=True):
             beam, total = int(candidates.beams[nth, column]), float(candidates.totals[nth, column])
@@ -154,30 +156,35 @@ class BeamSearch(Slots):
             return
         width, dead = self._width, totals == -np.inf
         same = (parents[:, :, None] == parents[:, None, :]) & self._earlier  # (A, K, K): an earlier sibling
-        copied = same.any(axis=2)
-        if dead.any():
+        some_dead = np.count_nonzero(dead) > 0
+        if some_dead:
             # What is no output takes what is left; its row holds whatever it held.
             tokens = np.where(dead, self._pad_id, tokens)
             copied = dead | (same & ~dead[:, None, :]).any(axis=2)
-        beams = parents
-        if copied.any():
+        else:
+            copied = same.any(axis=2)
+        beams, moves = parents, np.count_nonzero(copied) > 0
+        if moves:
             at = np.arange(len(slots))[:, None]
             taken = np.zeros(parents.shape, np.bool_)
-            taken[np.broadcast_to(at, parents.shape)[~copied], parents[~copied]] = True
+            taken[(~copied).nonzero()[0], parents[~copied]] = True
             free = np.argsort(taken, axis=1, kind="stable")  # beams without a child first, ascending
-            beams = np.where(copied, free[at, np.maximum(np.cumsum(copied, axis=1) - 1, 0)], parents)
+            beams = np.where(copied, free[at, np.cumsum(copied, axis=1) - 1], parents)
         first_rows = slots[:, None] * width
         rows, parent_rows = first_rows + beams, first_rows + parents
-        moved = copied & ~dead
-        if moved.any():
+        if moves:
+            moved = copied & ~dead
             sources, destinations = parent_rows[moved], rows[moved]
-            self._step.copy_rows(sources, destinations)
-            self._tokens[destinations] = self._tokens[sources]
-            self._log_probs[destinations] = self._log_probs[sources]
+            if len(sources):
+                self._step.copy_rows(sources, destinations)
+                self._tokens[destinations] = self._tokens[sources]
+                self._log_probs[destinations] = self._log_probs[sources]
         flat, positions = self._totals.reshape(-1), self._positions[slots][:, None]
         self._tokens[rows, positions] = tokens
-        with np.errstate(invalid="ignore"):  # -inf less -inf, of outputs that are none
-            self._log_probs[rows, positions] = totals - flat[parent_rows]
+        before = flat[parent_rows]
+        if some_dead:  # -inf less -inf is no number, of outputs that are none
+            before = np.where(dead, 0.0, before)
+        self._log_probs[rows, positions] = totals - before
         flat[rows] = totals
         self._fed[rows] = tokens
         self._ranks.reshape(-1)[rows] = np.arange(width)

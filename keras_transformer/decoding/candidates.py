@@ -107,10 +107,12 @@ def best_candidates(
         maxima = maxima[sentences]
     added = offsets[sentences]  # (A, K)
     dead = added == -np.inf
-    with np.errstate(invalid="ignore"):  # the values of a dead beam may be anything
-        bounds = maxima + added[:, :, None]
-    if dead.any():
+    if np.count_nonzero(dead):
+        # The values of a dead beam may be anything.
+        bounds = np.where(dead, 0.0, added)[:, :, None] + maxima
         bounds[dead] = -np.inf
+    else:
+        bounds = maxima + added[:, :, None]
     bounds = bounds.reshape(len(sentences), -1)
     found: Candidates | None = None
     rows: IntArray = np.zeros(0, np.int64)
