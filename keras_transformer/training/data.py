@@ -1,5 +1,6 @@
 """From a corpus to token tables: read, clean, hold out, augment, learn the vocabulary, tokenise once."""
 
+import functools
 import itertools
 import json
 from dataclasses import replace
@@ -182,9 +183,15 @@ def _tokenise(dataset, tokenizer, data_config):
     return pairs, len(dataset) - len(kept)
 
 
+@functools.lru_cache(maxsize=1)
+def _tokenizer(tokenizer_json):
+    # One for all batches: each that is dropped leaves ten megabytes with the allocator.
+    return Tokenizer.from_json(tokenizer_json)
+
+
 def _encode(rows, tokenizer_json, longest, ratio):
     """An Arrow table of the token ids of those pairs of a table that are within the limits."""
-    tokenizer = Tokenizer.from_json(tokenizer_json)
+    tokenizer = _tokenizer(tokenizer_json)
     sides = [tokenizer.encode_batch(rows.column(name).to_pylist()) for name in ("source", "target")]
     lengths = np.array([[len(ids) for ids in side] for side in sides])  # (2, pairs)
     short, long = lengths.min(axis=0), lengths.max(axis=0)

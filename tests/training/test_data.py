@@ -4,12 +4,13 @@ import json
 import shutil
 
 import datasets
+import pyarrow
 import pytest
 from rich.console import Console
 
 from keras_transformer.config import config_from_dict, load_config
 from keras_transformer.text import cleaning
-from keras_transformer.text.tokenizer import Tokenizer
+from keras_transformer.text.tokenizer import Tokenizer, train_tokenizer
 from keras_transformer.training import data
 from tests.training.runs import write_corpus
 
@@ -73,6 +74,27 @@ def test_changed_text_is_prepared_anew(tmp_path, work):
         target.write("uno due uno\n")
     prepared(paths, tmp_path / "second")
     assert all(work[name] > done[name] for name in work)
+
+
+def test_all_batches_are_tokenised_by_one_tokenizer(monkeypatch):
+    """A tokenizer for each batch left ten megabytes behind each time."""
+    learnt = train_tokenizer(["uno due tre", "one two three"], 600)
+    opened = []
+    from_json = Tokenizer.from_json
+
+    def counted(text):
+        opened.append(text)
+        return from_json(text)
+
+    monkeypatch.setattr(Tokenizer, "from_json", counted)
+    pairs = [("one two", "uno due"), ("", "due"), ("three three three", "tre tre tre")]
+    long = [max(len(learnt.encode(text)) for text in pair) for pair in pairs]
+    assert long[0] < long[2]
+    rows = pyarrow.table(dict(zip(("source", "target"), zip(*pairs, strict=True), strict=True)))
+    tables = [data._encode(rows, learnt.to_json(), longest, 3.0) for longest in (long[2], long[2], long[0])]
+    assert len(opened) == 1
+    assert [table.num_rows for table in tables] == [2, 2, 1]
+    assert tables[0].column("target_ids").to_pylist()[1] == learnt.encode("tre tre tre")
 
 
 @pytest.fixture
