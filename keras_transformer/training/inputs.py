@@ -33,8 +33,10 @@ def source_checkpoint(config, folder):
     return source
 
 
-def make_batches(pairs, model_config, train_config):
-    """`Batches` of tokenised pairs."""
+def make_batches(pairs, model_config, train_config, max_shapes=None):
+    """`Batches` of tokenised pairs, in the number of shapes that suits the backend where none is given."""
+    if max_shapes is None:
+        max_shapes = COMPILED_SHAPES if compiles_shapes() else MAX_SHAPES
     return Batches(
         pairs.sources,
         pairs.targets,
@@ -43,5 +45,5 @@ def make_batches(pairs, model_config, train_config):
         bos_id=model_config.bos_id,
         eos_id=model_config.eos_id,
         seed=train_config.seed,
-        max_shapes=COMPILED_SHAPES if compiles_shapes() else MAX_SHAPES,
+        max_shapes=max_shapes,
     )
