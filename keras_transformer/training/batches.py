@@ -77,7 +77,7 @@ class Batches:
     def __init__(
         self, sources, targets, *, batch_tokens, pad_id, bos_id, eos_id, seed, max_shapes=MAX_SHAPES
     ):
-        self.sources, self.targets = sources, targets
+        self.sources, self.targets, self.max_shapes = sources, targets, max_shapes
         self.pad_id, self.bos_id, self.eos_id, self.seed = pad_id, bos_id, eos_id, seed
         source_lengths, target_lengths = _lengths(sources) + 1, _lengths(targets) + 1
         if not len(source_lengths):

@@ -33,8 +33,9 @@ def source_checkpoint(config, folder):
     return source
 
 
-def make_batches(pairs, model_config, train_config):
-    """`Batches` of tokenised pairs."""
+def make_batches(pairs, model_config, train_config, max_shapes=None):
+    """`Batches` of tokenised pairs, in the number of shapes that suits the backend where none is given."""
+    suitable = COMPILED_SHAPES if compiles_shapes() else MAX_SHAPES
     return Batches(
         pairs.sources,
         pairs.targets,
@@ -43,5 +44,5 @@ def make_batches(pairs, model_config, train_config):
         bos_id=model_config.bos_id,
         eos_id=model_config.eos_id,
         seed=train_config.seed,
-        max_shapes=train_config.max_shapes or (COMPILED_SHAPES if compiles_shapes() else MAX_SHAPES),
+        max_shapes=max_shapes or train_config.max_shapes or suitable,
     )

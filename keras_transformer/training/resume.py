@@ -112,6 +112,7 @@ def identity(config, tokenizer_path, batches, devices=1):
         "corpora": corpora(config),
         "tokenizer": _digest(tokenizer_path),
         "batches": {"target_tokens": batches.target_tokens, "an_epoch": len(batches)},
+        "max_shapes": batches.max_shapes,
         "backend": keras.config.backend(),
         "devices": devices,
     }

@@ -176,7 +176,10 @@ class _Run:
         shown = self.prepared.valid_texts[:VALIDATION_PAIRS]
         lines = ["\t".join(" ".join(text.split()) for text in pair) for pair in shown]
         write_file(folder / VALID_FILE, "".join(f"{line}\n" for line in lines).encode())
-        self.batches = make_batches(self.prepared.train, self.prepared.model_config, config.train)
+        # A run that goes on under another backend keeps its batches, and so its place in the corpus.
+        self.batches = make_batches(
+            self.prepared.train, self.prepared.model_config, config.train, self.before.get("max_shapes")
+        )
         self.identity = identity(config, folder / "tokenizer.json", self.batches, self.replicas.count)
         if self.resume:
             check_data(self.before, self.identity)

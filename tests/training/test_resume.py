@@ -166,7 +166,7 @@ def test_missing_broken_and_foreign_files_are_refused(tmp_path, model):
 
 
 class FixedBatches:
-    target_tokens = 70
+    target_tokens, max_shapes = 70, 128
 
     def __len__(self):
         return 3
