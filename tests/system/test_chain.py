@@ -22,8 +22,8 @@ SIZES = [
     for item in (
         "model.model_dim=64", "model.feed_forward_dim=128", "model.num_heads=2", "model.num_encoder_layers=1",
         "model.num_decoder_layers=1", "model.vocabulary_size=500", "model.dropout_rate=0.0", "train.warmup_steps=60",
-        "train.cooldown_steps=150", "train.batch_tokens=512", "train.evaluate_every=400", "train.evaluate_pairs=20",
-        "train.learning_rate=1.5", "train.label_smoothing=0.0", "data.valid_pairs=60",
+        "train.cooldown_steps=300", "train.batch_tokens=512", "train.evaluate_every=700", "train.evaluate_pairs=20",
+        "train.learning_rate=0.7", "train.label_smoothing=0.0", "data.valid_pairs=60",
     )
 ]  # fmt: skip
 
@@ -41,7 +41,7 @@ def run(arguments, **environment):
 @pytest.mark.parametrize("backend", ["torch", "tensorflow", "jax"])
 def test_train_export_translate(tmp_path, backend):
     rng = np.random.default_rng(0)
-    every = dict.fromkeys(" ".join(rng.choice(list(WORDS), rng.integers(2, 5))) for _ in range(5000))
+    every = dict.fromkeys(" ".join(rng.choice(list(WORDS), rng.integers(3, 5))) for _ in range(5000))
     rows = [sentence.split() for sentence in rng.permutation(list(every))]
     rows, new = rows[UNSEEN:], rows[:UNSEEN]
     # Reversed, so that attention has to find the place: copying along the diagonal is not enough.
@@ -59,7 +59,7 @@ def test_train_export_translate(tmp_path, backend):
         "--output",
         str(tmp_path / "run"),
     ]
-    run([*train, *SIZES, "--max-steps", "400"], KERAS_BACKEND=backend)
+    run([*train, *SIZES, "--max-steps", "700"], KERAS_BACKEND=backend)
     run(["export/to_onnx.py", str(tmp_path / "run"), "--precision", "fp32,int8"])
 
     (tmp_path / "new.en").write_text("\n".join(" ".join(row) for row in new) + "\n", "utf-8")
