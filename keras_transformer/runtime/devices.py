@@ -80,10 +80,8 @@ def open_session(
     """
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors only: warnings of the optimiser are not for users
-    # The one remembers a plan for each new shape, for ever; the other keeps the most memory that a graph ever
-    # took, once a session. Neither is faster here (measured).
+    # It would remember a plan for each new shape, for ever, and is no faster here (measured).
     options.enable_mem_pattern = device != "cpu"
-    options.enable_cpu_mem_arena = False
     if num_threads is not None:
         options.intra_op_num_threads = num_threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if allow_spinning else "0")
