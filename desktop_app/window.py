@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 import time
 import tkinter
 from collections.abc import Callable
@@ -34,6 +35,9 @@ _LOGGER = logging.getLogger(__name__)
 
 _POLL_BUSY_MS = 25
 _POLL_IDLE_MS = 100  # also how soon Python sees Ctrl+C in the terminal
+# Each call into Tcl gives the interpreter up and must win it back from a worker, which may keep it this long: with
+# Python's 5 ms a dozen calls in a row made a beat 200 ms late.
+_SWITCH_SECONDS = 0.0005
 _DROPPING_MS = 500  # after the window is there: it costs milliseconds
 _TEXT_EVENTS = {
     "undo": "<<Undo>>", "redo": "<<Redo>>", "cut": "<<Cut>>", "copy": "<<Copy>>", "paste": "<<Paste>>",
@@ -90,7 +94,12 @@ class Window:
         """Show the window until it is closed; returns with `exit_code` set."""
         self.source.text.focus_set()
         self.root.deiconify()
-        self.root.mainloop()
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        try:
+            self.root.mainloop()
+        finally:
+            sys.setswitchinterval(before)
         if self._poll_timer:
             self.root.after_cancel(self._poll_timer)
 
