@@ -8,12 +8,12 @@ validation text of the data folder, are left out on either side.
 """
 
 import argparse
-import gzip
 import os
 import random
 import sys
 from pathlib import Path
 
+from keras_transformer.evaluate import read_file
 from keras_transformer.text.cleaning import sentence_key
 from keras_transformer.text.corpus import read_embedded
 
@@ -46,13 +46,13 @@ def main() -> int:
     held_out = _held_out(data)
     train = list(
         zip(
-            _lines(data / "train.en.gz"),
-            _lines(data / "train.it.gz"),
-            _lines(data / "train.src.gz"),
+            read_file(data / "train.en.gz"),
+            read_file(data / "train.it.gz"),
+            read_file(data / "train.src.gz"),
             strict=True,
         )
     )
-    everyday = list(zip(_lines(data / "everyday.en.gz"), _lines(data / "everyday.it.gz"), strict=True))
+    everyday = list(zip(read_file(data / "everyday.en.gz"), read_file(data / "everyday.it.gz"), strict=True))
     chance = random.Random(0)
     archaic = [(en, it) for en, it, source in train if source == ARCHAIC]
     others = [
@@ -65,7 +65,7 @@ def main() -> int:
     spoken = [(en, it) for en, it, source in train if source.startswith(EVERYDAY_SOURCES)] + everyday
     made: list[tuple[str, str]] = []
     if arguments.back_translation:
-        sources, targets = (_lines(path) for path in arguments.back_translation)
+        sources, targets = (read_file(path) for path in arguments.back_translation)
         made = [(BACK_TRANSLATION_TAG + en, it) for en, it in zip(sources, targets, strict=True) if en and it]
     arguments.output.mkdir(parents=True, exist_ok=True)
     every = spoken + others + chance.sample(archaic, min(ARCHAIC_PAIRS, len(archaic))) + made
@@ -78,7 +78,7 @@ def main() -> int:
 def _held_out(data: Path) -> set[str]:
     rows = [row for split in ("valid", "test") for row in read_embedded(split)]
     texts = [text for row in rows for text in (row["source"], row["target"])]
-    texts += [*_lines(data / "valid.en"), *_lines(data / "valid.it")]
+    texts += [*read_file(data / "valid.en"), *read_file(data / "valid.it")]
     return {sentence_key(text) for text in texts} - {""}
 
 
@@ -90,12 +90,6 @@ def _write(stem: Path, pairs: list[tuple[str, str]], held_out: set[str]) -> None
         text = "".join(f"{pair[side]}\n" for pair in kept)
         stem.with_suffix(f".{language}").write_text(text, "utf-8", newline="\n")
     print(f"{stem}: {len(kept):,} pairs")
-
-
-def _lines(path: Path) -> list[str]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as file:
-        return [line.rstrip("\n") for line in file]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ devtest, newssyscomb2009 and the embedded test split, one after another); and `e
 """
 
 import argparse
-import gzip
 import os
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_transformer.evaluate import read_file
 from keras_transformer.text.corpus import read_embedded
 from keras_transformer.text.tokenizer import Tokenizer, train_tokenizer
 
@@ -64,16 +64,9 @@ def load(path):
     }
 
 
-def read_lines(path):
-    """The lines of a text file, plain or .gz."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as file:
-        return file.read().removesuffix("\n").split("\n")
-
-
 def test_lines(data, language):
     """All test sentences of one language, in the order of the tests_* tables."""
-    lines = [line for name in TESTS for line in read_lines(data / f"{name}.{language}")]
+    lines = [line for name in TESTS for line in read_file(data / f"{name}.{language}")]
     return lines + [" ".join(text.split()) for text in read_embedded("test")[SIDES[language]]]
 
 
@@ -90,14 +83,14 @@ def main() -> int:
         print("error: KERAS_TRANSFORMER_DATA must name the data folder.", file=sys.stderr)
         return 2
     data = Path(folder) / "en-it"
-    texts = {f"all_{side}": read_lines(arguments.corpus / f"all.{side}") for side in SIDES}
+    texts = {f"all_{side}": read_file(arguments.corpus / f"all.{side}") for side in SIDES}
     tokenizer = train_tokenizer([*texts["all_en"], *texts["all_it"]], arguments.vocabulary_size)
     arguments.output.mkdir(parents=True, exist_ok=True)
     tokenizer.save(arguments.output / "tokenizer.json")
     for side in SIDES:
-        texts[f"mono_{side}"] = read_lines(data / f"tatoeba_mono.{side}.gz")
+        texts[f"mono_{side}"] = read_file(data / f"tatoeba_mono.{side}.gz")
         texts[f"tests_{side}"] = test_lines(data, side)
-    everyday = set(zip(*(read_lines(arguments.corpus / f"everyday.{side}") for side in SIDES), strict=True))
+    everyday = set(zip(*(read_file(arguments.corpus / f"everyday.{side}") for side in SIDES), strict=True))
     marks = [pair in everyday for pair in zip(texts["all_en"], texts["all_it"], strict=True)]
     tables = {name: _encoded(tokenizer, lines) for name, lines in texts.items()}
     save(arguments.output / "tokens.npz", everyday=np.array(marks), **tables)
