@@ -163,7 +163,7 @@ class TrainConfig:
         max_steps: Updates in all.
         max_minutes: Wall-clock limit of one call of the command; 0 means none.
         batch_tokens: Target tokens an update, padding counted (the source side obeys the same budget).
-        max_shapes: Most different shapes (B, S, T) of batches; 0: 128, or 80 where each is compiled (JAX, XLA).
+        max_shapes: Most different shapes (B, S, T) of batches; 0: 128, or 48 where each is compiled (JAX, XLA).
         accumulate_steps: Parts that a batch is computed in, one after another: the same update, less memory.
         learning_rate: Factor on D^-0.5 · min(step^-0.5, step · warmup^-1.5); 1 is the paper.
         warmup_steps: Updates of linear warm-up.
