@@ -118,7 +118,7 @@ class MultiHeadAttention(keras.layers.Layer):
             context = self._attend_in_products(query, keys, values, mask, is_causal, training)
         else:
             context = ops.dot_product_attention(
-                query, keys, values, mask=mask, is_causal=is_causal, flash_attention=_flash(mask)
+                query, keys, values, mask=mask, is_causal=is_causal, flash_attention=_flash(query, mask)
             )
         batch, length = ops.shape(query)[0], ops.shape(query)[1]
         context = ops.cast(context, query.dtype)
@@ -151,10 +151,13 @@ class MultiHeadAttention(keras.layers.Layer):
         }
 
 
-def _flash(mask):
-    # Keras under JAX does not ask whether the flash kernel takes the mask; on a GPU it takes none of one query row
-    # or of an odd length, and raises. None lets Keras choose.
-    return False if mask is not None and keras.config.backend() == "jax" else None
+def _flash(query, mask):
+    # Keras under JAX does not ask whether the flash kernel takes the mask or the length; on a GPU it takes no mask of
+    # one query row and no odd length, and raises or logs the traceback. None lets Keras choose.
+    if keras.config.backend() != "jax":
+        return None
+    length = query.shape[1]
+    return None if mask is None and length is not None and length % 2 == 0 else False
 
 
 def _fused_is_slow(query):
