@@ -94,7 +94,7 @@ def main() -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    metric = BLEU(tokenize="none", smooth_method="none")
+    metric = BLEU(tokenize="none", smooth_method="none", force=True)  # tokenised text is meant
     score = metric.corpus_score(hypotheses, [references])
     row = {
         "model": name,
