@@ -43,7 +43,7 @@ def main() -> int:
         print("error: KERAS_TRANSFORMER_DATA must name the data folder.", file=sys.stderr)
         return 2
     data = Path(folder) / "en-it"
-    held_out = _held_out(data)
+    held_out = held_out_keys(data)
     train = list(
         zip(
             read_file(data / "train.en.gz"),
@@ -75,7 +75,8 @@ def main() -> int:
     return 0
 
 
-def _held_out(data: Path) -> set[str]:
+def held_out_keys(data: Path) -> set[str]:
+    """What no training text may hold, on either side, as `sentence_key` writes it."""
     rows = [row for split in ("valid", "test") for row in read_embedded(split)]
     texts = [text for row in rows for text in (row["source"], row["target"])]
     texts += [*read_file(data / "valid.en"), *read_file(data / "valid.it")]

@@ -1,26 +1,26 @@
 """Teachers, their translations and students within minutes of one GPU, as processes that wait for each other's files.
 
-    KERAS_BACKEND=torch python recipes/en_it/gpu.py WORK train NAME --seconds 200 [--languages it-en] [--made bt,ft]
+    KERAS_BACKEND=jax python recipes/en_it/gpu.py WORK train NAME --seconds 270 [--languages it-en] [--made bt,ft]
     KERAS_BACKEND=torch python recipes/en_it/gpu.py WORK translate NAME TABLE [--shard I/N]
 
 WORK holds what token_files.py wrote. `train` leaves NAME.safetensors and NAME.json; `translate` waits for the weights
 and leaves TABLE.I-N.npz: the translations of that table, with the mean log-probability of a token. With `--made` a
 student waits for them: "bt" adds real target sentences with a teacher's source (tagged), "ft" real source sentences
-with a teacher's translation. A run ends by the clock, and its rate falls to 0 with it. For example, all at once:
-
-    train t1 & train t2 --languages it-en & translate t1 mono_en & translate t2 mono_it & train s --made bt,ft
+with a teacher's translation, "kd" the teacher's translation of the real sources. A run ends by the clock or by its
+updates, and its rate falls to 0 with it. README.md beside this file has the commands of the shipped models.
 """
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
 import numpy as np
-import torch
 from keras import ops
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -32,14 +32,16 @@ from keras_transformer.decoding.limits import LoopGuard, length_limits
 from keras_transformer.decoding.search import greedy_search
 from keras_transformer.model import build_transformer
 from keras_transformer.text.tokenizer import Tokenizer
-from keras_transformer.training.batches import MAX_SHAPES, Batches
-from keras_transformer.training.feeds import feed, has_gpu
+from keras_transformer.training.batches import Batches, Bucket
+from keras_transformer.training.feeds import as_fit_tuple, has_gpu, prefetched
 from keras_transformer.training.losses import LabelSmoothedCrossEntropy
 
 TAG = "¤"  # of back-translation; Caswell et al. 2019
 LEAST_LIKELY = 0.1  # share of machine translations that is dropped
-DECODED_TOKENS = 40_000  # source tokens of a batch to translate
-FLAT_SHARE = 0.25  # of the time before the rate begins to fall
+DECODED_TOKENS = 80_000  # source tokens of a batch to translate
+FLAT_SHARE = 0.25  # of the training before the rate begins to fall
+LENGTHS = (11, 15, 19, 25, 33, 43, 55, 72)  # S = T of a batch; 17 % padding in eight shapes to compile
+REPORT_EVERY = 50
 
 
 def main() -> int:
@@ -50,44 +52,45 @@ def main() -> int:
 
 
 def train(arguments, tokenizer, tables):
-    """One model, by the clock."""
-    config = _model_config(arguments, tokenizer)
+    """One model, by the clock or by a number of updates."""
+    config = model_config(arguments.sizes, arguments.dropout_rate, tokenizer)
     keras.utils.set_random_seed(arguments.seed)
-    pairs, last = _pairs(arguments, tokenizer, tables)
-    ids = {"pad_id": config.pad_id, "bos_id": config.bos_id, "eos_id": config.eos_id}
-    all_batches, last_batches = (
-        Batches(
-            [source for source, _ in some],
-            [target for _, target in some],
-            batch_tokens=arguments.batch_tokens,
-            seed=arguments.seed,
-            max_shapes=MAX_SHAPES,
-            **ids,
-        )
-        for some in (pairs, last)
-    )
     model = build_transformer(config, dtype=_precision())
     model.compile(
         keras.optimizers.Adam(arguments.rate, beta_1=0.9, beta_2=0.98, epsilon=1e-9, global_clipnorm=1.0),
-        LabelSmoothedCrossEntropy(0.1, config.pad_id),
-        jit_compile=False,
+        LabelSmoothedCrossEntropy(arguments.label_smoothing, config.pad_id),
     )
-    clock = _Clock(arguments)
+    model.optimizer.build(model.trainable_variables)
+    steps = _Steps(model, arguments.batch_tokens)  # compiles while a student still waits for its text
+    pairs, last = _pairs(arguments, tokenizer, tables)
+    every, latest = (_batches(some, config, arguments) for some in (pairs, last))
+    print(f"{arguments.name}: {len(pairs):,} pairs, {model.count_params():,} weights", flush=True)
+    progress = _Progress(arguments)
 
     def batches():
-        one, two = all_batches.stream(), last_batches.stream()
+        one, two = every.stream(), latest.stream()
         while True:
-            yield next(one if clock.share() < arguments.last_from else two)
+            yield next(one if progress.share() < arguments.last_from else two)
 
-    print(f"{arguments.name}: {len(pairs):,} pairs, {model.count_params():,} weights", flush=True)
-    model.fit(feed(batches), steps_per_epoch=10**9, callbacks=[clock], shuffle=False, verbose=0)
+    for batch in prefetched(batches(), depth=8):
+        if progress.share() >= 1.0:
+            break
+        steps.update(batch, progress.rate())
+        progress.step += 1
+        if progress.step % REPORT_EVERY == 0:  # reading the loss waits for the device: it never lags far
+            print(
+                f"{arguments.name} {progress.step}: {steps.mean_loss():.3f} {progress.share():.0%}",
+                flush=True,
+            )
+    steps.write_back()
     path = arguments.work / f"{arguments.name}.safetensors"
     model.save_safetensors(path.with_name(f".{path.name}"))
     facts = {
         "languages": arguments.languages, "sizes": arguments.sizes, "dropout_rate": arguments.dropout_rate,
-        "made": arguments.made, "pairs": len(pairs), "updates": clock.step, "batch_tokens": arguments.batch_tokens,
-        "target_tokens": round(clock.step * all_batches.target_tokens / len(all_batches)),
-        "seconds": arguments.seconds,
+        "label_smoothing": arguments.label_smoothing, "made": arguments.made, "pairs": len(pairs),
+        "updates": progress.step, "batch_tokens": arguments.batch_tokens, "rate": arguments.rate,
+        "target_tokens": round(progress.step * every.target_tokens / len(every)),
+        "seconds": round(time.monotonic() - progress.started), "weights": model.count_params(),
     }  # fmt: skip
     path.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
     os.replace(path.with_name(f".{path.name}"), path)
@@ -96,13 +99,16 @@ def train(arguments, tokenizer, tables):
 
 def translate(arguments, tokenizer, tables):
     """A shard of a table by a trained model, as soon as its weights are there."""
+    import torch
+
     shard, shards = map(int, arguments.shard.split("/"))
-    config = _model_config(arguments, tokenizer)
+    config = model_config(arguments.sizes, arguments.dropout_rate, tokenizer)
     model = build_transformer(config, dtype=_precision())
     sources = tables[arguments.table].lists()
     members = np.arange(len(sources))[shard::shards]
     members = members[np.argsort([len(sources[i]) for i in members], kind="stable")]
     model.load_safetensors(_wait(arguments.work / f"{arguments.name}.safetensors"))
+    torch.set_grad_enabled(False)
     targets, scores = {}, {}
     start = 0
     while start < len(members):
@@ -116,7 +122,7 @@ def translate(arguments, tokenizer, tables):
         start += len(chunk)
     order = sorted(targets)
     save(
-        arguments.work / f"{arguments.table}.{shard}-{shards}.npz",
+        arguments.work / f"{arguments.output or arguments.table}.{shard}-{shards}.npz",
         targets=Tokens.of([targets[i] for i in order]),
         index=np.array(order, np.int32),
         score=np.array([scores[i] for i in order], np.float32),
@@ -124,29 +130,85 @@ def translate(arguments, tokenizer, tables):
     return 0
 
 
-class _Clock(keras.callbacks.Callback):
-    """The rate by the clock, and the end."""
+class _Progress:
+    """How much of the training is over, and the rate that goes with it."""
 
     def __init__(self, arguments):
-        super().__init__()
         self.arguments, self.step, self.started = arguments, 0, time.monotonic()
 
     def share(self):
-        """Of the time that is over."""
-        return min(1.0, (time.monotonic() - self.started) / self.arguments.seconds)
+        if self.arguments.updates:
+            return self.step / self.arguments.updates
+        return (time.monotonic() - self.started) / self.arguments.seconds
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def rate(self):
         warm = min(1.0, (self.step + 1) / self.arguments.warmup_steps)
         falling = min(1.0, (1.0 - self.share()) / (1.0 - FLAT_SHARE))
-        self.model.optimizer.learning_rate.assign(self.arguments.rate * warm * falling)
+        return self.arguments.rate * warm * max(0.0, falling)
 
-    def on_train_batch_end(self, batch, logs=None):
-        self.step += 1
-        if self.step % 100 == 0:
-            print(f"update {self.step}, loss {logs['token_loss']:.3f}, {self.share():.0%}", flush=True)
-            self.model.token_loss.reset_state()
-        if self.share() >= 1.0:
-            self.model.stop_training = True
+
+class _Steps:
+    """Keras's own update under JAX, compiled at once for every shape, all shapes side by side."""
+
+    def __init__(self, model, batch_tokens):
+        import jax
+
+        variables = (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            model.optimizer.variables,
+            model.metrics_variables,
+        )
+        self.variables = variables
+        self.state = tuple([variable.value for variable in some] for some in variables)
+        places = [variable is model.optimizer._learning_rate for variable in model.optimizer.variables]
+        self.rate_at = places.index(True)
+        self.losses = []
+        step = jax.jit(model.train_step, donate_argnums=0)
+        avals = jax.tree.map(lambda value: jax.ShapeDtypeStruct(value.shape, value.dtype), self.state)
+
+        def lowered(length):
+            rows = batch_tokens // length
+            ids, weights = (jax.ShapeDtypeStruct((rows, length), name) for name in ("int32", "float32"))
+            return step.lower(avals, ({"source_ids": ids, "target_input_ids": ids}, ids, weights))
+
+        started = time.monotonic()
+        with ThreadPoolExecutor(len(LENGTHS)) as pool:  # tracing is Python's, compiling is not
+            compiling = {length: pool.submit(lowered(length).compile) for length in LENGTHS}
+            self.step_of = {length: one.result() for length, one in compiling.items()}
+        print(f"{len(LENGTHS)} shapes compiled in {time.monotonic() - started:.0f} s", flush=True)
+
+    def update(self, batch, rate):
+        self.state[2][self.rate_at] = np.float32(rate)
+        length = batch.source_ids.shape[1]
+        logs, state = self.step_of[length](self.state, as_fit_tuple(batch))
+        self.state = tuple(list(some) for some in state)
+        self.losses.append(logs["loss"])
+
+    def mean_loss(self):
+        mean = float(np.mean([float(loss) for loss in self.losses]))
+        self.losses.clear()
+        return mean
+
+    def write_back(self):
+        for some, values in zip(self.variables, self.state, strict=True):
+            for variable, value in zip(some, values, strict=True):
+                variable.assign(value)
+
+
+def _batches(pairs, config, arguments):
+    """`Batches` in the shapes of LENGTHS."""
+    sources, targets = ([pair[side] for pair in pairs] for side in (0, 1))
+    ids = {"pad_id": config.pad_id, "bos_id": config.bos_id, "eos_id": config.eos_id}
+    batches = Batches(sources, targets, batch_tokens=arguments.batch_tokens, seed=arguments.seed, **ids)
+    longer = np.array([max(len(source), len(target)) + 1 for source, target in pairs])
+    places = np.searchsorted(LENGTHS, longer)
+    batches.buckets = []
+    for place, length in enumerate(LENGTHS):
+        members, rows = np.flatnonzero(places == place), arguments.batch_tokens // length
+        if len(members):
+            batches.buckets.append(Bucket(length, length, rows, -(-len(members) // rows), members))
+    return batches
 
 
 class _Step:
@@ -161,6 +223,8 @@ class _Step:
 
     def likeliest(self, token_ids, position):
         tokens = ops.convert_to_tensor(token_ids[:, None].astype(np.int32))
+        import torch
+
         logits, self.caches = self.model.decode_step(tokens, position, self.caches, self.source_padding_mask)
         best, chosen = torch.max(logits.float(), dim=-1)
         both = torch.stack([chosen.float(), best - torch.logsumexp(logits.float(), dim=-1)]).cpu().numpy()
@@ -171,7 +235,6 @@ class _Step:
         raise NotImplementedError("greedy search asks a step that can choose for tokens, not for logits")
 
 
-@torch.no_grad()
 def _greedy(model, sources):
     """(tokens, mean log-probability) of each; a score of 0 where the end of the sentence was not reached."""
     config = model.config
@@ -200,19 +263,36 @@ def _greedy(model, sources):
 def _pairs(arguments, tokenizer, tables):
     """All pairs, and those of the last phase: everyday sentences, with as many of a teacher's."""
     source, target = arguments.languages.split("-")
-    real = list(zip(tables[f"all_{source}"].lists(), tables[f"all_{target}"].lists(), strict=True))
-    everyday = [pair for pair, mark in zip(real, tables["everyday"], strict=True) if mark and _fits(*pair)]
-    pairs = [pair for pair in real if _fits(*pair)]
+
+    def read(name):
+        return list(zip(tables[f"{name}_{source}"].lists(), tables[f"{name}_{target}"].lists(), strict=True))
+
+    ratio = math.inf if arguments.uncleaned else 2.2
+    marks = tables["everyday"]
+    everyday = [
+        pair for pair, mark in zip(read("all"), marks, strict=True) if mark and fits(*pair, ratio=ratio)
+    ]
+    others = [
+        pair for pair, mark in zip(read("all"), marks, strict=True) if not mark and fits(*pair, ratio=ratio)
+    ]
+    pairs = everyday * arguments.everyday + others
+    if arguments.augmented:
+        pairs += [pair for pair in read("augmented") if fits(*pair, ratio=ratio)]
     made = arguments.made.split(",")
+    if "kd" in made:
+        pairs += made_pairs(arguments.work, tables, f"all_{source}")
     if "bt" in made:
         tag = np.array(tokenizer.encode(TAG), np.int32)
-        pairs += [(np.append(tag, m), given) for given, m in _made(arguments.work, tables, f"mono_{target}")]
-    forward = _made(arguments.work, tables, f"mono_{source}") if "ft" in made else []
+        with_tag = (
+            (np.append(tag, m), given) for given, m in made_pairs(arguments.work, tables, f"mono_{target}")
+        )
+        pairs += [pair for pair in with_tag if fits(*pair, ratio=math.inf)]
+    forward = made_pairs(arguments.work, tables, f"mono_{source}") if "ft" in made else []
     chosen = np.random.default_rng(arguments.seed).permutation(len(forward))[: len(everyday)]
     return pairs + forward, everyday + [forward[i] for i in chosen]
 
 
-def _made(work, tables, name):
+def made_pairs(work, tables, name, longest=LENGTHS[-1] - 1):
     """(given, machine's) of a table's translations: the likelier ones, of like length."""
     given = tables[name].lists()
     found = []
@@ -220,15 +300,16 @@ def _made(work, tables, name):
     for shard in range(shards):
         part = load(_wait(work / f"{name}.{shard}-{shards}.npz"))
         for index, score, tokens in zip(part["index"], part["score"], part["targets"].lists(), strict=True):
-            if score < 0 and _fits(given[index], tokens):
+            if score < 0 and fits(given[index], tokens, longest):
                 found.append((score, given[index], tokens))
     least = np.quantile([score for score, _, _ in found], LEAST_LIKELY) if found else 0.0
     return [(given, tokens) for score, given, tokens in found if score >= least]
 
 
-def _fits(source, target, longest=128, ratio=3.0):
+def fits(source, target, longest=LENGTHS[-1] - 1, ratio=2.2):
+    """Whether both sides have tokens, no more than `longest`, and are of like length."""
     short, long = sorted((len(source), len(target)))
-    return short > 0 and long <= longest and long <= ratio * short + 10
+    return short > 0 and long <= longest and long <= ratio * short + 5
 
 
 def _wait_any(work, name):
@@ -247,13 +328,14 @@ def _precision():
     return "mixed_bfloat16" if has_gpu() else "float32"
 
 
-def _model_config(arguments, tokenizer):
+def model_config(sizes, dropout_rate, tokenizer):
+    """`ModelConfig` of "D,F,H,encoder layers,decoder layers"."""
     names = ("model_dim", "feed_forward_dim", "num_heads", "num_encoder_layers", "num_decoder_layers")
     special = {name: getattr(tokenizer, name) for name in ("pad_id", "bos_id", "eos_id", "unk_id")}
     return ModelConfig(
         vocabulary_size=tokenizer.vocabulary_size,
-        **dict(zip(names, map(int, arguments.sizes.split(",")), strict=True)),
-        dropout_rate=arguments.dropout_rate,
+        **dict(zip(names, map(int, sizes.split(",")), strict=True)),
+        dropout_rate=dropout_rate,
         norm_placement="pre",
         **special,
     )
@@ -271,16 +353,23 @@ def _parser():
         role.add_argument("name")
         role.add_argument("--sizes", default="256,1024,8,6,2", help="D, F, H, encoder and decoder layers")
         role.add_argument("--dropout-rate", type=float, default=0.1)
-    one.add_argument("--seconds", type=float, required=True)
+    length = one.add_mutually_exclusive_group(required=True)
+    length.add_argument("--seconds", type=float)
+    length.add_argument("--updates", type=int)
     one.add_argument("--languages", default="en-it")
-    one.add_argument("--made", default="", help='"bt", "ft" or both')
-    one.add_argument("--batch-tokens", type=int, default=20_000)
+    one.add_argument("--made", default="", help='of "bt", "ft" and "kd", with commas between')
+    one.add_argument("--augmented", action="store_true", help="add the pairs in capitals and so on")
+    one.add_argument("--everyday", type=int, default=1, help="how often the everyday pairs are there")
+    one.add_argument("--uncleaned", action="store_true", help="keep pairs of unlike lengths")
+    one.add_argument("--label-smoothing", type=float, default=0.1)
+    one.add_argument("--batch-tokens", type=int, default=8_000)
     one.add_argument("--rate", type=float, default=1e-3)
     one.add_argument("--warmup-steps", type=int, default=400)
     one.add_argument("--last-from", type=float, default=0.8, help="share of the time before the last phase")
     one.add_argument("--seed", type=int, default=1)
     two.add_argument("table")
     two.add_argument("--shard", default="0/1", metavar="I/N")
+    two.add_argument("--output", help="name of the translations; TABLE where none is given")
     return parser
 
 

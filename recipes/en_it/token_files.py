@@ -4,7 +4,8 @@
 
 CORPUS is what corpus.py wrote. OUTPUT gets tokenizer.json, learnt on CORPUS/all, and tokens.npz with these tables:
 all_en, all_it (line N of one belongs to line N of the other), mono_en, mono_it, tests_en, tests_it (valid, FLORES
-devtest, newssyscomb2009 and the embedded test split, one after another); and `everyday`, which of the pairs of
+devtest, newssyscomb2009 and the embedded test split, one after another); augmented_en, augmented_it (pairs of `all`
+in capitals, in title case, without the full stop); and `everyday`, which of the pairs of
 `all` stand in CORPUS/everyday too.
 """
 
@@ -15,8 +16,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from datasets import Dataset
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from corpus import held_out_keys
 
 from keras_transformer.evaluate import read_file
+from keras_transformer.text.augmentation import augment
+from keras_transformer.text.cleaning import sentence_key
 from keras_transformer.text.corpus import read_embedded
 from keras_transformer.text.tokenizer import Tokenizer, train_tokenizer
 
@@ -87,14 +95,25 @@ def main() -> int:
     tokenizer = train_tokenizer([*texts["all_en"], *texts["all_it"]], arguments.vocabulary_size)
     arguments.output.mkdir(parents=True, exist_ok=True)
     tokenizer.save(arguments.output / "tokenizer.json")
+    held_out = held_out_keys(data)
     for side in SIDES:
-        texts[f"mono_{side}"] = read_file(data / f"tatoeba_mono.{side}.gz")
+        mono = read_file(data / f"tatoeba_mono.{side}.gz")
+        texts[f"mono_{side}"] = [line for line in mono if sentence_key(line) not in held_out]
         texts[f"tests_{side}"] = test_lines(data, side)
     everyday = set(zip(*(read_file(arguments.corpus / f"everyday.{side}") for side in SIDES), strict=True))
+    texts |= _augmented(texts)
     marks = [pair in everyday for pair in zip(texts["all_en"], texts["all_it"], strict=True)]
     tables = {name: _encoded(tokenizer, lines) for name, lines in texts.items()}
     save(arguments.output / "tokens.npz", everyday=np.array(marks), **tables)
     return 0
+
+
+def _augmented(texts):
+    """What augmentation adds at these rates, without the pairs that it is made of."""
+    pairs = Dataset.from_dict({side: texts[f"all_{language}"] for language, side in SIDES.items()})
+    rates = {"capitals": 0.05, "title_case": 0.05, "no_full_stop": 0.1}
+    more = augment(pairs, rates, seed=1)[0][len(pairs) :]
+    return {f"augmented_{language}": more[side] for language, side in SIDES.items()}
 
 
 def _encoded(tokenizer: Tokenizer, lines):
