@@ -1,7 +1,7 @@
 """One NumPy source of batches, brought to each backend in the form it likes.
 
-Of training only this file, accumulation.py, largest_batch.py, random_state.py, replicas.py and torch_loss.py name
-torch, TensorFlow or JAX.
+Of training only this file, accumulation.py, compile_ahead.py, largest_batch.py, random_state.py, replicas.py and
+torch_loss.py name torch, TensorFlow or JAX.
 """
 
 import queue

@@ -14,6 +14,7 @@ from keras_transformer.config import VALID_FILE, save_config
 from keras_transformer.errors import UserError
 from keras_transformer.training.account import Account
 from keras_transformer.training.checkpoint import WEIGHTS_FILE, reference_outputs
+from keras_transformer.training.compile_ahead import compiled_ahead
 from keras_transformer.training.data import prepare
 from keras_transformer.training.durable import write_file
 from keras_transformer.training.feeds import feed
@@ -139,13 +140,14 @@ class _Run:
             milestones.train_loss = NEW["train_loss"]
         remaining = self.config.train.max_steps - start
         if not (milestones.interrupted or milestones.ended(start)):
-            self.model.fit(
-                feed(lambda: self.batches.stream(start), self.replicas),
-                steps_per_epoch=remaining,
-                callbacks=[self.progress, milestones],
-                shuffle=False,
-                verbose=0,
-            )
+            with compiled_ahead(self.model, self.batches.buckets, remaining, self.replicas):
+                self.model.fit(
+                    feed(lambda: self.batches.stream(start), self.replicas),
+                    steps_per_epoch=remaining,
+                    callbacks=[self.progress, milestones],
+                    shuffle=False,
+                    verbose=0,
+                )
         if milestones.interrupted:
             self.console.print(
                 f"saved update {milestones.saved_step}; go on with --resume --output {self.folder}",
