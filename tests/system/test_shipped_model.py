@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from keras_transformer import Translator
+from keras_transformer.runtime.archive import unpack
 
 EVERYDAY = [
     line.split("\t") for line in Path(__file__).with_name("everyday.tsv").read_text("utf-8").splitlines()
 ]
-RIGHT_OF_EVERYDAY = 46  # of 60
+RIGHT_OF_EVERYDAY = 55  # of 60
 NEGATIVE = [
     "I don't know.",
     "He doesn't eat meat.",
@@ -43,7 +44,7 @@ WORDS = {
     "dog": "cane", "house": "casa", "water": "acqua", "book": "libro", "friend": "amico",
     "school": "scuola", "today": "oggi", "yes": "sì", "mother": "madre", "city": "città",
 }  # fmt: skip
-RIGHT_OF_WORDS = 7  # of 10
+RIGHT_OF_WORDS = 9  # of 10
 LINES = """I live in a small house near the sea with my wife and our two children. Every morning we have breakfast
     together in the kitchen. My wife works in a hospital and I teach at a school in the village. The children go to
     school by bus because it is too far to walk. In the afternoon they do their homework and then they play in the
@@ -59,6 +60,16 @@ LINES = """I live in a small house near the sea with my wife and our two childre
     stay with us as long as he wants. My parents live in the next village, and we see them every Sunday. My mother
     makes the best bread in the world. My father is old now, but he still works in the garden every day."""
 PARAGRAPH = " ".join(LINES.split())
+LONG_LINES = """The government announced on Tuesday that it would raise taxes on fuel, although many experts had
+    warned that such a measure could harm the poorest families, who already spend a large share of their income on
+    transport and heating, and who have seen prices rise for three years in a row while their wages stayed the same
+    and public services were cut in many regions of the country."""
+LONG_SENTENCE = " ".join(LONG_LINES.split())
+WAY_BACK = Path(__file__).parents[2] / "models" / "it-en.zip"
+EVERYDAY_IT = [
+    line.split("\t") for line in Path(__file__).with_name("everyday_it.tsv").read_text("utf-8").splitlines()
+]
+RIGHT_OF_EVERYDAY_IT = 27  # of 30
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +141,19 @@ def test_a_long_paragraph_is_whole(translator):
     assert 0.75 < len(found.text.split()) / len(PARAGRAPH.split()) < 1.25
     words = found.text.split()
     assert not any(words[i] == words[i + 1] == words[i + 2] for i in range(len(words) - 2))
+
+
+def test_a_long_sentence_is_whole(translator):
+    found = translator.translate(LONG_SENTENCE)
+    assert not {"cut_loop", "cut_length", "kept", "split"} & set(found.flags)
+    assert 0.75 < len(found.text.split()) / len(LONG_SENTENCE.split()) < 1.25
+    trigrams = list(zip(*(found.text.split()[i:] for i in range(3)), strict=False))
+    assert len(trigrams) - len(set(trigrams)) <= 1, found.text
+
+
+def test_the_way_back_installs_and_knows_everyday_sentences(tmp_path):
+    unpack(WAY_BACK, tmp_path / "it-en")
+    translator = Translator.from_pretrained(tmp_path / "it-en", "cpu", 1)
+    outputs = texts(translator, [row[0] for row in EVERYDAY_IT])
+    wrong = [(row[0], text) for row, text in zip(EVERYDAY_IT, outputs, strict=True) if text not in row[1:]]
+    assert len(EVERYDAY_IT) - len(wrong) >= RIGHT_OF_EVERYDAY_IT, wrong
