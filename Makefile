@@ -6,7 +6,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 RUN := runs/first-light
 BACKENDS := torch tensorflow jax
 # What differs between the backends; everything else is tested once.
-BACKEND_TESTS := tests/layers tests/training tests/test_generation.py tests/test_model.py tests/test_model_training.py
+NO_BACKEND := $(patsubst %,tests/training/test_%.py,batches data durable ranking report stopping)
+BACKEND_TESTS := tests/layers $(filter-out $(NO_BACKEND),$(wildcard tests/training/test_*.py))
+BACKEND_TESTS += tests/test_generation.py tests/test_model.py tests/test_model_training.py
 
 .PHONY: run test test-once lint bench frozen clean $(addprefix test-,$(BACKENDS))
 .DEFAULT_GOAL := run

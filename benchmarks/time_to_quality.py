@@ -4,7 +4,9 @@
 
 Both start at once and train on one core each (--cores OURS,THEIRS), the same model (recipes/multi30k/tiny.toml with
 4,096 tokens an update), optimizer and learning rates, each with its own batches, evaluating all of val greedily
-every --every updates; reading the text, compiling and evaluating count. What a system has at a mark is what its last
+every --every updates; reading the text, compiling and evaluating count. The clock of each is the processor time of
+its own processes, so that what else a machine does hurts neither; on one core a quiet one's wall clock shows the
+same. What a system has at a mark is what its last
 evaluation before it wrote: our checkpoints/last, JoeyNMT's own translations. Both texts are scored alike: sacreBLEU
 without tokenisation of the tokenised text. JoeyNMT's environment: see training.py. One JSON line a mark and system.
 """
@@ -13,11 +15,11 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -68,6 +70,52 @@ def start(command: list[str], log: Path, core: int, environment: dict[str, str])
             env={**os.environ, **environment},
             preexec_fn=lambda: os.sched_setaffinity(0, [core]),
         )
+
+
+def processor_seconds(process: int) -> float:
+    """Processor time of a process and all below it, those that have ended too."""
+    total, waiting = 0, [process]
+    while waiting:
+        folder = Path("/proc") / str(waiting.pop())
+        try:
+            times = (folder / "stat").read_text().rpartition(")")[2].split()[11:15]
+            total += sum(map(int, times))  # its own and its ended children's, user and system
+            for task in (folder / "task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile: its parent counts it
+            continue
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def run_to_marks(
+    trainings: list[tuple[subprocess.Popen, Callable[[float], None]]], minutes: list[float]
+) -> bool:
+    """Let each training run to its last mark and end it there; False where one ended by itself before.
+
+    Args:
+        trainings: Processes, each with what is called at its marks.
+        minutes: The marks, rising, in minutes of each one's own processor time.
+    """
+    left = {process: list(minutes) for process, _ in trainings}
+    try:
+        while any(left.values()):
+            time.sleep(0.25)
+            for process, keep in trainings:
+                marks = left[process]
+                if not marks:
+                    continue
+                seconds = processor_seconds(process.pid)
+                if process.poll() is not None:
+                    return False
+                while marks and seconds >= 60 * marks[0]:
+                    keep(marks.pop(0))
+                if not marks:
+                    process.kill()
+        return True
+    finally:
+        for process, _ in trainings:
+            process.kill()
+            process.wait()
 
 
 def keep_ours(run: Path, kept: Path) -> None:
@@ -146,30 +194,27 @@ def main() -> int:
         lines = (folder / f"val.{side}").read_text().splitlines()[: options.pairs]
         (work / "runs" / f"val.{side}").write_text("".join(f"{line}\n" for line in lines))
     ours, theirs = work / "runs" / "ours", work / "runs" / "joeynmt"
-    started = time.monotonic()
-    processes = [
-        start_ours(ours, data / "multi30k", options, options.cores[0]),
-        start_joeynmt(folder, theirs, options, options.cores[1]),
-    ]
     kept = {}
-    try:
-        for minutes in options.minutes:
-            time.sleep(max(0.0, started + 60 * minutes - time.monotonic()))
-            if dead := [process.args for process in processes if process.poll() is not None]:
-                print(f"ended early, see {work / 'runs'}: {dead}", file=sys.stderr)
-                return 1
-            keep_ours(ours, work / "runs" / f"ours-{minutes:g}")
-            kept[minutes] = joeynmt_has(theirs, len(split[1]))
-    finally:
-        for process in processes:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-    for minutes, found in kept.items():
+
+    def keep_theirs(minutes: float) -> None:
+        kept[minutes] = joeynmt_has(theirs, len(split[1]))
+
+    trainings = [
+        (
+            start_ours(ours, data / "multi30k", options, options.cores[0]),
+            lambda minutes: keep_ours(ours, work / "runs" / f"ours-{minutes:g}"),
+        ),
+        (start_joeynmt(folder, theirs, options, options.cores[1]), keep_theirs),
+    ]
+    if not run_to_marks(trainings, options.minutes):
+        print(f"one ended early, see the logs in {work / 'runs'}", file=sys.stderr)
+        return 1
+    for minutes in options.minutes:
         for system, row in (
             (f"ours ({options.backend})", score_ours(work / "runs" / f"ours-{minutes:g}", split)),
-            ("joeynmt", score_joeynmt(found, tokenizer, split[1])),
+            ("joeynmt", score_joeynmt(kept[minutes], tokenizer, split[1])),
         ):
-            print(json.dumps({"minutes": minutes, "system": system, **row}), flush=True)
+            print(json.dumps({"processor_minutes": minutes, "system": system, **row}), flush=True)
     return 0
 
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_transformer.layers.arguments import require_count, require_rate
+from keras_transformer.layers.dense import Dense
 from keras_transformer.layers.dropout import Dropout
 
 # Finite, so that a row without any allowed key gives a uniform average instead of NaN.
@@ -70,7 +71,7 @@ class MultiHeadAttention(keras.layers.Layer):
     def _projection(self, name, model_dim, units):
         # Each D x D block gets its own Glorot scale: a fused kernel's fan-out would shrink it.
         limit = (6.0 / (model_dim + model_dim)) ** 0.5
-        dense = keras.layers.Dense(
+        dense = Dense(
             units,
             use_bias=False,
             kernel_initializer=keras.initializers.RandomUniform(-limit, limit),

@@ -3,6 +3,7 @@
 import keras
 
 from keras_transformer.layers.arguments import require_count
+from keras_transformer.layers.dense import Dense
 
 ACTIVATIONS = {
     "relu": keras.ops.relu,
@@ -43,8 +44,8 @@ class FeedForward(keras.layers.Layer):
         self.activation = activation
 
     def build(self, hidden_shape):
-        self.inner = keras.layers.Dense(self.feed_forward_dim, dtype=self.dtype_policy, name="inner")
-        self.outer = keras.layers.Dense(hidden_shape[-1], dtype=self.dtype_policy, name="outer")
+        self.inner = Dense(self.feed_forward_dim, dtype=self.dtype_policy, name="inner")
+        self.outer = Dense(hidden_shape[-1], dtype=self.dtype_policy, name="outer")
         self.inner.build(hidden_shape)
         self.outer.build((*hidden_shape[:-1], self.feed_forward_dim))
         self.built = True

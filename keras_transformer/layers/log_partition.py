@@ -1,5 +1,6 @@
 """The normaliser of the softmax over the vocabulary, without a whole (B, T, V) array."""
 
+import keras
 from keras import ops
 
 
@@ -49,15 +50,23 @@ def mean_log_partition(hidden, table, shares, chunk_logits, needs_gradient=True)
         def add_chunk(i, sums):
             total, to_hidden, to_table = sums
             scores = ops.cast(ops.matmul(hidden_chunks[i], transposed), "float32")  # (size, V)
-            probabilities = ops.softmax(scores, axis=-1)
-            # logsumexp(z) = z - log p at every z; at the peak p is never 0.
-            log_partition = ops.max(scores, axis=-1) - ops.log(ops.max(probabilities, axis=-1))
-            probabilities = ops.cast(probabilities, hidden.dtype)
-            shared_rows = ops.cast(share_chunks[i][:, None], hidden.dtype) * hidden_chunks[i]
-            rows = ops.matmul(probabilities, table)[None]  # (1, size, D)
+            largest = ops.max(scores, axis=-1, keepdims=True)
+            exponentials = ops.exp(scores - largest)
+            sums = ops.sum(exponentials, axis=-1, keepdims=True)  # (size, 1)
+            log_partition = (largest + ops.log(sums))[:, 0]
+            # A row's V exponentials need no pass of their own to be divided by their sum: what is multiplied with
+            # them is divided. Half precision has not the range for that.
+            scale = 1.0 / sums
+            if keras.backend.standardize_dtype(hidden.dtype) != "float32":
+                exponentials, scale = exponentials * scale, ops.ones_like(scale)
+            exponentials, scale = ops.cast(exponentials, hidden.dtype), ops.cast(scale, hidden.dtype)
+            share = ops.cast(share_chunks[i][:, None], hidden.dtype) * scale
+            rows = ops.matmul(exponentials, table) * scale
             # Not slice_update: TensorFlow compiles that by XLA, anew for each shape, and copies the whole.
-            to_hidden = ops.scatter_update(to_hidden, ops.reshape(i, (1, 1)), rows)
-            to_table = to_table + ops.cast(ops.matmul(ops.transpose(probabilities), shared_rows), "float32")
+            to_hidden = ops.scatter_update(to_hidden, ops.reshape(i, (1, 1)), rows[None])
+            to_table = to_table + ops.cast(
+                ops.matmul(ops.transpose(exponentials), share * hidden_chunks[i]), "float32"
+            )
             return total + ops.sum(share_chunks[i] * log_partition), to_hidden, to_table
 
         start = (

@@ -6,7 +6,7 @@ import numpy as np
 
 # Where nothing is compiled for a shape (torch, TensorFlow on a CPU) this many cost nothing.
 MAX_SHAPES = 128
-# Where each is compiled (JAX takes twelve seconds for one of a tiny model, on one core): the fewest that keep padding
+# Where each is compiled (JAX takes nine seconds for one of a tiny model, on one core): the fewest that keep padding
 # below 8 % on Multi30k and on mixed English-Italian text.
 COMPILED_SHAPES = 48
 WORTH_A_SHAPE = 0.25  # of a batch's tokens on a side

@@ -6,9 +6,9 @@ from keras import ops
 from keras_transformer.layers.log_partition import mean_log_partition
 from keras_transformer.training.feeds import has_gpu
 
-# Logits alive at a time. A CPU wants them in its cache, and small enough that the allocator keeps the memory
-# (glibc gives blocks of 32 MB and more back at once); a GPU wants long products.
-CPU_CHUNK_LOGITS = 5 * 2**19
+# Logits alive at a time: long products, but on a CPU small enough that the allocator keeps the memory (glibc gives
+# blocks of 32 MB and more back at once).
+CPU_CHUNK_LOGITS = 5 * 2**20
 GPU_CHUNK_LOGITS = 2**27
 
 

@@ -26,8 +26,7 @@ def compiled_model(model_config, train_config, replicas=None):
             model.build()
         else:
             model = build_transformer(model_config, dtype=dtype)
-        adam = AdamOfSums if replicas.steps else keras.optimizers.Adam
-        optimizer = adam(
+        optimizer = keras.optimizers.Adam(
             schedule(model_config, train_config),
             beta_1=0.9,
             beta_2=train_config.beta_2,
@@ -38,6 +37,8 @@ def compiled_model(model_config, train_config, replicas=None):
         )
         # On the instance: a subclass would not get the form of Adam that Keras has for torch, all weights at once.
         optimizer._update_model_variables_moving_average = MethodType(move_averages, optimizer)
+        if replicas.steps:  # the gradients are the replicas' sums already: Keras would clip before it adds up
+            optimizer._all_reduce_sum_gradients = MethodType(_summed_already, optimizer)
         model.compile(
             optimizer=optimizer,
             loss=LabelSmoothedCrossEntropy(train_config.label_smoothing, model_config.pad_id),
@@ -47,11 +48,8 @@ def compiled_model(model_config, train_config, replicas=None):
     return model
 
 
-class AdamOfSums(keras.optimizers.Adam):
-    """Adam on gradients that are the replicas' sums already: Keras under TensorFlow would clip before adding up."""
-
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        return grads_and_vars
+def _summed_already(optimizer, grads_and_vars):
+    return grads_and_vars
 
 
 def move_averages(optimizer, trainable_variables):

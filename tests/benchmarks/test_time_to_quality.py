@@ -1,6 +1,9 @@
 """What each system has at a mark, and how Multi30k's text is found."""
 
 import gzip
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -39,6 +42,42 @@ def test_what_ours_has_is_copied_with_its_tokenizer(tmp_path):
     time_to_quality.keep_ours(run, kept)
     assert (kept / "checkpoints" / "last" / "model.json").read_text() == "{}"
     assert (kept / "tokenizer.json").read_text() == "t"
+
+
+def working(seconds, sleep=0.0):
+    """A process that sleeps, then lets a child of its own work for so much processor time, then sleeps."""
+    child = f"import time\nwhile time.process_time() < {seconds}: pass"
+    code = f"import subprocess, sys, time; time.sleep({sleep})\n"
+    code += f"subprocess.run([sys.executable, '-c', {child!r}]); time.sleep(60)"
+    return subprocess.Popen([sys.executable, "-c", code])
+
+
+def test_a_mark_is_reached_by_a_training_s_own_processor_time():
+    """One that waits is not late, and what its children did counts."""
+    seen = []
+    late, early = working(1.2, sleep=1.0), working(1.2)
+    trainings = [
+        (late, lambda mark: seen.append(("late", mark, time_to_quality.processor_seconds(late.pid)))),
+        (early, lambda mark: seen.append(("early", mark, time_to_quality.processor_seconds(early.pid)))),
+    ]
+    assert time_to_quality.run_to_marks(trainings, [0.5 / 60, 1.0 / 60])
+    assert {name: [mark for n, mark, _ in seen if n == name] for name in ("late", "early")} == {
+        "late": [0.5 / 60, 1.0 / 60],
+        "early": [0.5 / 60, 1.0 / 60],
+    }
+    for _, mark, seconds in seen:
+        assert 60 * mark <= seconds < 1.8  # all the work there is, and a start of Python
+    assert late.poll() is not None
+    assert early.poll() is not None
+
+
+def test_a_training_that_ends_before_its_marks_is_told():
+    started = time.monotonic()
+    other = working(0.0)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    assert not time_to_quality.run_to_marks([(other, print), (ended, print)], [5.0])
+    assert other.poll() is not None
+    assert time.monotonic() - started < 30
 
 
 def test_the_text_of_a_split_is_read_from_the_folder_that_the_variable_names(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from keras import ops
 from keras_transformer.config import TrainConfig
 from keras_transformer.training.feeds import has_gpu
 from keras_transformer.training.optimization import compiled_model, float32_twin, publish_weights, schedule
+from keras_transformer.training.replicas import Replicas
 from tests.helpers import batch, tiny_config, to_numpy
 
 CONFIG = tiny_config(num_encoder_layers=1, num_decoder_layers=1)
@@ -62,6 +63,19 @@ def test_the_moving_average_copies_no_number_for_each_weight(monkeypatch):
         monkeypatch.setattr(torch, "as_tensor", real)
         copied[decay] = sum(not torch.is_tensor(value) for value in seen)
     assert copied[0.75] <= copied[0.0] + 4 < len(model.trainable_variables) + copied[0.0]
+
+
+@pytest.mark.parametrize("steps", [False, True])  # whether several devices share the update
+def test_all_weights_are_updated_at_once_under_torch(steps):
+    """A subclass of Adam would not be Keras's form for torch, which takes some tens of calls for each weight less."""
+    replicas = Replicas()
+    replicas.steps = steps
+    optimizer = compiled_model(CONFIG, TrainConfig(warmup_steps=2), replicas).optimizer
+    assert isinstance(optimizer, keras.optimizers.Adam)
+    assert hasattr(optimizer, "_parallel_update_step") == (keras.config.backend() == "torch")
+    gradients = [("a gradient", "its weight")]
+    if keras.config.backend() == "tensorflow" and steps:  # summed before they were clipped
+        assert optimizer._all_reduce_sum_gradients(gradients) is gradients
 
 
 def test_without_a_decay_the_weights_themselves_are_published():
