@@ -14,7 +14,8 @@ from keras_transformer.onnx_export.checkpoint import find_checkpoint, load_check
 from keras_transformer.onnx_export.export import export_bundle
 from keras_transformer.onnx_export.quality import read_files, read_pairs
 from keras_transformer.onnx_export.verify import GateFailure
-from keras_transformer.runtime.bundle import PRECISIONS, Bundle
+from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.names import PRECISIONS
 
 DESCRIPTION = """\
 Write a bundle that translates without Keras: ONNX graphs, tokenizer, manifest and model card (with the

@@ -12,7 +12,7 @@ from keras_transformer.config import ModelConfig
 from keras_transformer.onnx_export.float_maps import FloatMaps
 from keras_transformer.onnx_export.graph import TransformerGraphs, Weights, padded_head_dim
 from keras_transformer.onnx_export.quantization import ActivationScale, activation_scale
-from keras_transformer.runtime import bundle as names
+from keras_transformer.runtime import names
 
 
 def calibrate(

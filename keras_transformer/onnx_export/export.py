@@ -28,8 +28,9 @@ from keras_transformer.onnx_export.quality import (
 )
 from keras_transformer.onnx_export.quantization import Int8Maps
 from keras_transformer.onnx_export.verify import GateFailure, verify_bundle
-from keras_transformer.runtime import bundle as names
-from keras_transformer.runtime.bundle import Bundle, FileRecord, Manifest, PrecisionRecord
+from keras_transformer.runtime import names
+from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.manifest import FileRecord, Manifest, PrecisionRecord, write_manifest
 from keras_transformer.text.tokenizer import Tokenizer
 
 
@@ -82,7 +83,7 @@ def export_bundle(
             records[precision] = replace(records[precision], gate=measured)
         scores = {**manifest.scores, **_test_scores(folder, manifest, tests or {}, report)}
         manifest = replace(manifest, precisions=records, scores=scores)
-        names.write_manifest(folder, manifest)
+        write_manifest(folder, manifest)
         notes = checkpoint.run / NOTES_FILE
         text = notes.read_text("utf-8") if notes.is_file() else ""
         (folder / names.CARD_FILE).write_text(model_card(manifest, text, hub_licence), "utf-8")
@@ -105,7 +106,7 @@ def _write_bundle(
             report(f"{precision}: writing")
             records[precision] = _write_graphs(checkpoint, folder, precision, float_kinds)
     manifest = _manifest(checkpoint, folder, records, *details)
-    names.write_manifest(folder, manifest)
+    write_manifest(folder, manifest)
     return manifest
 
 

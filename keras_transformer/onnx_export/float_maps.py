@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from keras_transformer.onnx_export.builder import CONTRIB, GraphBuilder
 from keras_transformer.onnx_export.maps import PROJECTION, Norm
 from keras_transformer.onnx_export.quantization import quantize_columns
-from keras_transformer.runtime import bundle as names
+from keras_transformer.runtime import names
 
 SCREEN_DEVIATIONS = 4.0  # of a normalised value: what lies beyond is cut, which its bound accounts for
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from keras_transformer.onnx_export.builder import CONTRIB, GraphBuilder
 from keras_transformer.onnx_export.maps import PROJECTION, Maps, Norm
-from keras_transformer.runtime import bundle as names
+from keras_transformer.runtime import names
 
 WEIGHT_LEVELS = 63  # 7 bits: exact on AVX2
 TABLE_LEVELS = 127  # of the encoder's table, which no product reads

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_transformer.errors import UserError
-from keras_transformer.runtime import bundle as names
+from keras_transformer.runtime import names
 from keras_transformer.runtime.bundle import Bundle
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.decoding.steps import Ranked
-from keras_transformer.runtime import bundle as names
+from keras_transformer.runtime import names
 from keras_transformer.runtime.encoding import encode
 from keras_transformer.runtime.ranking import BoundRanking
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import onnxruntime as ort
 
 from keras_transformer.errors import UserError
-from keras_transformer.runtime.bundle import Bundle, Manifest
+from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.manifest import Manifest
 
 DEVICES = ("auto", "cpu", "cuda")
 # What a device can run, the best first. CUDA has no kernel for GroupQueryAttention in float32, nor for the

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.errors import UserError
-from keras_transformer.runtime import bundle as names
-from keras_transformer.runtime.bundle import Bundle, Manifest
+from keras_transformer.runtime import names
+from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.runtime.decode_state import DecodeState
 from keras_transformer.runtime.device_memory import DeviceMover
 from keras_transformer.runtime.devices import (
@@ -25,6 +25,7 @@ from keras_transformer.runtime.devices import (
     open_session,
 )
 from keras_transformer.runtime.external_data import read_floats
+from keras_transformer.runtime.manifest import Manifest
 from keras_transformer.runtime.memory import MemoryPool, give_back_freed
 from keras_transformer.runtime.ranking import Ranking
 from keras_transformer.runtime.screen import Screen

@@ -13,8 +13,9 @@ from typing import overload
 
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.errors import UserError
-from keras_transformer.runtime.bundle import Bundle, Manifest
+from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.runtime.inspection import Inspector
+from keras_transformer.runtime.manifest import Manifest
 from keras_transformer.runtime.outputs import (
     OnProgress,
     Outputs,

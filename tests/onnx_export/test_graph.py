@@ -7,7 +7,7 @@ import pytest
 
 from keras_transformer.onnx_export.float_maps import FloatMaps
 from keras_transformer.onnx_export.graph import TransformerGraphs, padded_head_dim
-from keras_transformer.runtime import bundle as names
+from keras_transformer.runtime import names
 from tests.onnx_export import runs
 from tests.reference import transformer as oracle
 
