@@ -95,11 +95,11 @@ class BeamSearch(Slots):
         """The best K that do not end, (A, K); those among the best K that end with EOS enter their pools."""
         shape = (self.num_slots, self._width, -1)
         if self._ranking is not None:
-            values, maxima = self._ranking.ranked(self._fed, self._fed_positions())
+            values, maxima, tokens = self._ranking.ranked(self._fed, self._fed_positions())
             largest, offsets = maxima.max(axis=1), self._totals
             sound = largest > _LEAST_LARGEST
         else:
-            values = self._checked(self._step(self._fed, self._fed_positions()))
+            values, tokens = self._checked(self._step(self._fed, self._fed_positions())), None
             normalisers, largest, maxima = summarise(values)
             offsets = self._totals - normalisers.reshape(shape[:2])
             sound = np.isfinite(largest)
@@ -111,6 +111,8 @@ class BeamSearch(Slots):
         candidates = best_candidates(
             values.reshape(shape), maxima.reshape(shape), offsets, self._ranks, count, slots
         )
+        if tokens is not None:
+            candidates = candidates._replace(tokens=tokens[candidates.tokens])
         ends = candidates.tokens == self._eos_id
         if not np.count_nonzero(ends):
             return candidates.at(slice(None), slice(width))

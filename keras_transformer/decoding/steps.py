@@ -73,10 +73,12 @@ class Ranked(NamedTuple):
     Attributes:
         log_probs: (R, V).
         maxima: (R, N), the largest of each block; see `candidates.num_blocks` and `candidates.Summary`.
+        tokens: Where only some tokens are ranked: which, ascending; V is their number then.
     """
 
     log_probs: FloatArray
     maxima: FloatArray
+    tokens: IntArray | None = None
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_transformer.errors import UserError
+from keras_transformer.onnx_export.add_shortlist import write_shortlist
 from keras_transformer.onnx_export.calibration import calibrate
 from keras_transformer.onnx_export.card import model_card
 from keras_transformer.onnx_export.checkpoint import NOTES_FILE, Checkpoint
@@ -44,6 +45,7 @@ def export_bundle(
     hub_licence: str | None = None,
     tests: Mapping[str, Pairs] | None = None,
     pairs: Pairs | None = None,
+    training_text: Pairs | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Bundle:
     """Write, prove and publish a bundle.
@@ -57,6 +59,7 @@ def export_bundle(
         hub_licence: The weights' licence by the hub's name, for the card's front matter.
         tests: Test sets by name; the bundle is scored on them for the manifest and the card.
         pairs: Validation text, on which int8 may lose little against float32; None leaves that out.
+        training_text: What the bundle's shortlist is learnt from; None leaves it out.
         report: Given one line for each stage.
 
     Raises:
@@ -83,6 +86,8 @@ def export_bundle(
             records[precision] = replace(records[precision], gate=measured)
         scores = {**manifest.scores, **_test_scores(folder, manifest, tests or {}, report)}
         manifest = replace(manifest, precisions=records, scores=scores)
+        if training_text:
+            manifest = write_shortlist(folder, manifest, training_text, report)
         write_manifest(folder, manifest)
         notes = checkpoint.run / NOTES_FILE
         text = notes.read_text("utf-8") if notes.is_file() else ""

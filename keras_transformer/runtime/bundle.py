@@ -1,15 +1,21 @@
 """The bundle: one folder that translates, opened and checked. `names` spells what is in it."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_transformer.errors import UserError
 from keras_transformer.runtime.external_data import has_external_data
 from keras_transformer.runtime.manifest import FileRecord, Manifest
-from keras_transformer.runtime.names import FORMAT_VERSION, MANIFEST_FILE
+from keras_transformer.runtime.names import FORMAT_VERSION, MANIFEST_FILE, SHORTLIST_FILE
+
+if TYPE_CHECKING:
+    from keras_transformer.runtime.shortlist import Shortlist
 
 _PIECE_BYTES = 2**20  # of a file that is only checked
 
@@ -27,7 +33,7 @@ class Bundle:
     manifest: Manifest
 
     @classmethod
-    def open(cls, folder: str | Path) -> "Bundle":
+    def open(cls, folder: str | Path) -> Bundle:
         """Read the manifest and check the size and sha256 of every file it names.
 
         Raises:
@@ -72,6 +78,8 @@ class Bundle:
         for precision in self.manifest.precisions.values():
             yield precision.encoder
             yield precision.decoder
+        if self.manifest.shortlist is not None:
+            yield self.manifest.shortlist
 
     def check(self, record: FileRecord) -> None:
         """Hold one file against its record, a piece at a time.
@@ -140,6 +148,24 @@ class Bundle:
                 "Do not use this bundle."
             )
         return data
+
+    def read_shortlist(self) -> Shortlist:
+        """Which target tokens a source token asks for.
+
+        Raises:
+            UserError: the bundle has no shortlist, or a broken one.
+        """
+        from keras_transformer.runtime.shortlist import (
+            Shortlist,  # here: the window opens bundles without NumPy
+        )
+
+        record = self.manifest.shortlist
+        if record is None:
+            raise UserError(
+                f"{self.folder} must hold {SHORTLIST_FILE}, it does not. Leave `shortlist` out, or learn one with: "
+                "python export/add_shortlist.py BUNDLE SOURCE TARGET"
+            )
+        return Shortlist.from_bytes(self.read(record), self.manifest.vocabulary_size)
 
     @property
     def tokenizer_path(self) -> Path:

@@ -1,15 +1,15 @@
 """One batch on its way: its encoded sources, its caches, and the step that the search calls.
 
-Buffers are bound once; a step writes four small arrays and runs.
-
 Letters: B batch (sentences), R = B·beam_size rows (row r belongs to sentence r // beam_size), S source,
 T target, L cache length, H heads, K head width, V vocabulary.
 """
 
 from __future__ import annotations
 
+import contextlib
+import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
@@ -20,28 +20,17 @@ from keras_transformer.decoding.steps import Ranked
 from keras_transformer.runtime import names
 from keras_transformer.runtime.encoding import encode
 from keras_transformer.runtime.ranking import BoundRanking
+from keras_transformer.runtime.short_projection import BatchShortlist, BoundProjection
+from keras_transformer.runtime.step_buffers import Memory, Outputs, StepBuffers
 
 if TYPE_CHECKING:
     from keras_transformer.runtime.sessions import Engine
 
 IntArray: TypeAlias = NDArray[np.integer[Any]]
-FloatArray: TypeAlias = NDArray[np.floating[Any]]
 
-
-_DEVICE_INPUTS = (names.TOKEN_IDS, names.POSITION_IDS, names.LAST_POSITIONS)
-_CHOSEN = (names.LIKELIEST, names.LARGEST)
+_LOGITS, _HIDDEN, _CHOSEN = (names.LOGITS,), (names.HIDDEN,), (names.LIKELIEST, names.LARGEST)
 _SCREENED = (names.SCREENED_LOGITS, names.HIDDEN, names.ROUNDED_HIDDEN)
-_DTYPES: dict[str, Any] = {names.ROUNDED_HIDDEN: np.uint8, names.LIKELIEST: np.int64}  # others: float32
 _NOT_FINITE = "The best logit must be a finite number, it is not. Check the weights."
-_TRUE, _FALSE = np.array(True), np.array(False)
-_YES, _NO = (ort.OrtValue.ortvalue_from_numpy(array) for array in (_TRUE, _FALSE))
-
-
-class _Step(NamedTuple):
-    """A step bound to its buffers."""
-
-    binding: ort.IOBinding
-    results: list[NDArray[Any]]
 
 
 class DecodeState:
@@ -56,6 +45,7 @@ class DecodeState:
         max_length: Target positions L to make room for.
         beam_size: Rows of each sentence.
         cancellation: Ends a running call of this state, which then raises `Cancelled`.
+        short: Whether steps choose among the sentences' shortlists alone. `feed` does not.
     """
 
     def __init__(
@@ -66,24 +56,29 @@ class DecodeState:
         max_length: int,
         beam_size: int = 1,
         cancellation: Cancellation | None = None,
+        short: bool = False,
     ) -> None:
         self._engine = engine
         self._max_length = max_length
         self._beam_size = beam_size
         self._cancellation = cancellation
+        self._options = _options_until(cancellation, self) if cancellation is not None else None
         manifest = engine.manifest
         self._vocabulary_size = manifest.vocabulary_size
         self._cross = self._encode(source_ids, source_lengths)
-        self._mask = (np.arange(self._cross.num_positions) < source_lengths[:, None]).astype(
-            np.int32
-        )  # (B, S)
+        places = np.arange(self._cross.num_positions)
+        self._mask = (places < source_lengths[:, None]).astype(np.int32)  # (B, S)
         num_rows = len(source_ids) * beam_size
         expected = int(1.25 * source_ids.shape[1]) + 8  # most targets are no longer; the others grow
         shape = (num_rows, manifest.num_heads, min(max_length, expected), manifest.cache_head_dim)
         self._past: Any = engine.pool.room((2 * manifest.num_decoder_layers, *shape))
-        self._ranking: BoundRanking | None = None
-        self._arrays: dict[str, NDArray[Any]] = {}  # outputs of a step, for as many rows as there ever were
+        self._outputs: Outputs = {}
         self._last = np.full(num_rows, -1, np.int32)  # position of each row's newest token
+        self._ranking: BoundRanking | None = None
+        self._projections: dict[bool, BoundProjection] = {}
+        self._shortlist: BatchShortlist | None = None
+        if short:
+            self._shortlist = engine.batch_shortlist(_without_padding(source_ids, source_lengths), beam_size)
         self._bind()
 
     @property
@@ -111,8 +106,10 @@ class DecodeState:
             ValueError: another number of tokens than rows, or no room left at a position.
             Cancelled: the state's cancellation was cancelled.
         """
-        (logits,) = self._step(token_ids, positions, (names.LOGITS,))
-        return logits
+        bound = self._short_step(token_ids, positions)
+        if bound is not None and self._shortlist is not None:
+            return self._shortlist.whole(bound.values)
+        return self._whole_step(token_ids, positions)
 
     def likeliest(self, token_ids: IntArray, positions: int | IntArray) -> NDArray[np.int64]:
         """Feed one token a row, as a call does; return the likeliest next token of each row.
@@ -125,19 +122,26 @@ class DecodeState:
             FloatingPointError: the best logit of a row is not a finite number.
             Cancelled: the state's cancellation was cancelled.
         """
+        bound = self._short_step(token_ids, positions)
+        if bound is not None and bound.tokens is not None:
+            return np.asarray(bound.tokens[self._best_of(bound.values)], np.int64)
         if self._engine.may_choose:
             likeliest, largest = self._step(token_ids, positions, _CHOSEN)
             if not np.isfinite(largest).all():
                 raise FloatingPointError(_NOT_FINITE)
             return likeliest
         screen = self._engine.screen
-        if screen is not None:
+        if screen is not None and self._shortlist is None:
             screened = screen.likeliest(*self._step(token_ids, positions, _SCREENED))
             if screened is not None:
                 return screened
-        logits = self(token_ids, positions)  # the same step again, if it was screened, writes the same caches
+        # The same step again, if it was screened, writes the same caches.
+        return self._best_of(self._whole_step(token_ids, positions))
+
+    def _best_of(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
         found: NDArray[np.int64] = logits.argmax(axis=1)
-        if not np.isfinite(logits[self._row_numbers, found]).all():
+        # A sum is finite where all of it is: one pass for the few numbers there are.
+        if not np.isfinite(logits[self._buffers.row_numbers, found].sum(dtype=np.float64)):
             raise FloatingPointError(_NOT_FINITE)
         return found
 
@@ -148,11 +152,35 @@ class DecodeState:
             ValueError: another number of tokens than rows, or no room left at a position.
             Cancelled: the state's cancellation was cancelled.
         """
-        logits = self(token_ids, positions)
+        bound = self._short_step(token_ids, positions, ranked=True)
+        if bound is not None and bound.maxima is not None:
+            return Ranked(bound.values, bound.maxima, bound.tokens)
+        logits = self._whole_step(token_ids, positions)
         if self._ranking is None:
             self._ranking = self._engine.ranking.bind(logits)
         self._run(self._engine.ranking.session, self._ranking.binding)
         return self._ranking.ranked
+
+    def _whole_step(self, token_ids: IntArray, positions: int | IntArray) -> NDArray[np.float32]:
+        """Feed one token a row; project on the whole vocabulary."""
+        (logits,) = self._step(token_ids, positions, _LOGITS)
+        if self._shortlist is not None:
+            self._shortlist.mask(logits)
+        return logits
+
+    def _short_step(
+        self, token_ids: IntArray, positions: int | IntArray, *, ranked: bool = False
+    ) -> BoundProjection | None:
+        """Feed one token a row and project on the shortlists of the batch; None where there are none to gather."""
+        shortlist = self._shortlist
+        if shortlist is None or shortlist.tokens is None:
+            return None
+        (hidden,) = self._step(token_ids, positions, _HIDDEN)
+        bound = self._projections.get(ranked)
+        if bound is None:
+            bound = self._projections[ranked] = shortlist.bind(hidden, ranked)
+        self._run(bound.session, bound.binding)
+        return bound
 
     def feed(self, token_ids: IntArray, position: int = 0) -> NDArray[np.float32]:
         """Feed token_ids (R, T) at `position` and after it: a forced prefix, or a whole target to score.
@@ -224,6 +252,8 @@ class DecodeState:
         self._cross.keep(sentences, np.full(len(sentences), self._mask.shape[1]))
         self._mask = self._mask[sentences]
         self._last = self._last[rows]
+        if self._shortlist is not None:
+            self._shortlist.keep(sentences, rows)
         self._bind()
 
     def replace(self, sentences: IntArray, source_ids: Sequence[IntArray]) -> None:
@@ -252,6 +282,9 @@ class DecodeState:
         self._cross.put(sentences, new)
         self._mask[sentences] = np.arange(self._mask.shape[1]) < lengths[:, None]
         self._last[self._rows(sentences)] = -1
+        if self._shortlist is not None:
+            self._shortlist.replace(sentences, source_ids)
+            self._projections = {}
         if grows or self._engine.memory_device is not None:
             self._bind()
 
@@ -286,15 +319,8 @@ class DecodeState:
             )
         if highest >= self._past.num_positions:
             self._grow(highest + 1)
-        self._tokens[:, 0] = token_ids
-        self._positions[:, 0] = positions
-        self._last[:] = positions
-        self._total[0] = highest + 1
-        step = self._steps.get(outputs)
-        if step is None:
-            step = self._steps[outputs] = self._bind_step(outputs)
-        for value, array in self._device_inputs:
-            value.update_inplace(array)
+        self._buffers.write(token_ids, positions, highest)
+        step = self._buffers.step(outputs)
         self._run(self._engine.decoder, step.binding)
         return step.results
 
@@ -312,135 +338,47 @@ class DecodeState:
                 f"{self._max_length}, got shape {token_ids.shape} at {position}. Feed fewer tokens."
             )
 
-    def _feed(self, token_ids: IntArray, position: int, outputs: dict[str, FloatArray]) -> None:
-        rows, length = token_ids.shape
+    def _feed(self, token_ids: IntArray, position: int, outputs: Outputs) -> None:
+        length = token_ids.shape[1]
         if position + length > self._past.num_positions:
             self._grow(position + length)
-        tokens = np.ascontiguousarray(token_ids, np.int64)
-        positions = np.tile(np.arange(position, position + length, dtype=np.int64), (rows, 1))
-        self._last[:] = position + length - 1
-        total = np.array([position + length], np.int32)
-        shapes = self._shapes(length)
-        binding = self._new_binding(tokens, positions, self._last, total, shapes, outputs)
+        binding, inputs = self._buffers.feed(token_ids, position, outputs)
         self._run(self._engine.decoder, binding)
+        del inputs  # lived until here
 
     def _run(self, session: ort.InferenceSession, binding: ort.IOBinding) -> None:
-        cancellation = self._cancellation
-        if cancellation is None:
+        if self._cancellation is None:
             session.run_with_iobinding(binding)
             return
-        options = ort.RunOptions()  # one a run: a terminated one would end every run to come
-        # Said to be absent, the entry is looked for in a Python `except`, which costs 25 µs a run.
-        options.add_run_config_entry("gpu_graph_id", "-1")
-
-        def terminate() -> None:
-            options.terminate = True
-
-        with cancellation.on_cancel(terminate):
-            try:
-                session.run_with_iobinding(binding, options)
-            except Exception:
-                cancellation.check()
-                raise
-        cancellation.check()
+        try:
+            session.run_with_iobinding(binding, self._options)
+        except Exception:
+            self._cancellation.check()
+            raise
+        self._cancellation.check()
 
     def _bind(self) -> None:
-        """The inputs of one step. On the CPU a step is four writes and a run, on a GPU three copies more."""
-        rows = len(self._last)
-        self._tokens = np.zeros((rows, 1), np.int64)
-        self._positions = np.zeros((rows, 1), np.int64)
-        self._total = np.ones(1, np.int32)
-        self._row_numbers = np.arange(rows)
-        self._step_shapes = self._shapes(1)
-        self._steps: dict[tuple[str, ...], _Step] = {}
+        """The rows or their memory have moved."""
+        memory = Memory(self._past, self._cross, self._mask)
+        self._buffers = StepBuffers(self._engine, memory, self._last, self._beam_size, self._outputs)
         self._ranking = None
-        device = self._engine.memory_device
-        # The total stays in CPU memory, where the kernel reads it.
-        self._device_inputs = (
-            []
-            if device is None
-            else [
-                (ort.OrtValue.ortvalue_from_numpy(array, device, 0), array)
-                for array in (self._tokens, self._positions, self._last)
-            ]
-        )
+        self._projections = {}
 
-    def _bind_step(self, outputs: tuple[str, ...]) -> _Step:
-        """The buffers of one step, bound once."""
-        rows, manifest = len(self._last), self._engine.manifest
-        arrays = {}
-        for name in outputs:
-            if name not in self._arrays or len(self._arrays[name]) < rows:
-                if name in _CHOSEN:
-                    width: tuple[int, ...] = ()
-                elif name in (names.HIDDEN, names.ROUNDED_HIDDEN):
-                    width = (manifest.model_dim,)
-                else:
-                    width = (manifest.vocabulary_size,)
-                self._arrays[name] = np.empty((rows, 1, *width), _DTYPES.get(name, np.float32))
-            arrays[name] = self._arrays[name][:rows]
-        binding = self._new_binding(
-            self._tokens, self._positions, self._last, self._total, self._step_shapes, arrays
-        )
-        for name, (value, _) in zip(_DEVICE_INPUTS, self._device_inputs, strict=False):
-            binding.bind_ortvalue_input(name, value)
-        return _Step(binding, [array[:, 0] for array in arrays.values()])
 
-    def _shapes(self, length: int) -> NDArray[np.int64]:
-        """The cross-attention's query shape, and that of its rows: (2, 3)."""
-        manifest = self._engine.manifest
-        width = manifest.num_heads * manifest.cache_head_dim
-        return np.array(
-            [[self.batch_size, self._beam_size * length, width], [len(self._last), length, width]], np.int64
-        )
+def _options_until(cancellation: Cancellation, state: DecodeState) -> ort.RunOptions:
+    """Options for all runs of a state: they end once `cancellation` is cancelled, as does every run to come."""
+    options = ort.RunOptions()
+    # Said to be absent, the entry is looked for in a Python `except`, which costs 25 µs a run.
+    options.add_run_config_entry("gpu_graph_id", "-1")
 
-    def _new_binding(
-        self,
-        tokens: NDArray[np.int64],
-        positions: NDArray[np.int64],
-        last: NDArray[np.int32],
-        total: NDArray[np.int32],
-        shapes: NDArray[np.int64],
-        outputs: dict[str, NDArray[Any]],
-    ) -> ort.IOBinding:
-        """Bound to the memory of these arrays: the caller keeps them alive."""
-        layers = self._engine.manifest.num_decoder_layers
-        binding = self._engine.decoder.io_binding()
-        self._bind_inputs(binding, tokens, positions, last, total)
-        for name, array in (
-            (names.SOURCE_PADDING_MASK, self._mask),
-            (names.CROSS_SHAPE, shapes[0]),
-            (names.ROW_SHAPE, shapes[1]),
-        ):
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
-        if self._engine.may_leave_logits_out:
-            whole = _NO if names.SCREENED_LOGITS in outputs else _YES
-            binding.bind_ortvalue_input(names.WHOLE_LOGITS, whole)
-        for part, name in enumerate(names.cross_names(layers)):
-            self._cross.bind_part(binding.bind_input, name, part)
-        for part, name in enumerate(names.past_names(layers)):
-            self._past.bind_part(binding.bind_input, name, part)
-        for part, name in enumerate(names.present_names(layers)):
-            self._past.bind_part(
-                binding.bind_output, name, part
-            )  # in place: one buffer goes in and comes out
-        for name, output in outputs.items():
-            binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(output))
-        return binding
+    def terminate() -> None:
+        options.terminate = True
 
-    def _bind_inputs(
-        self,
-        binding: ort.IOBinding,
-        tokens: NDArray[np.int64],
-        positions: NDArray[np.int64],
-        last: NDArray[np.int32],
-        total: NDArray[np.int32],
-    ) -> None:
-        """What a step changes. Off the CPU binding copies."""
-        for name, array in (
-            (names.TOKEN_IDS, tokens),
-            (names.POSITION_IDS, positions),
-            (names.LAST_POSITIONS, last),
-            (names.TOTAL_LENGTH, total),
-        ):
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+    stack = contextlib.ExitStack()
+    stack.enter_context(cancellation.on_cancel(terminate))
+    weakref.finalize(state, stack.close).atexit = False
+    return options
+
+
+def _without_padding(ids: IntArray, lengths: IntArray) -> list[IntArray]:
+    return [row[:length] for row, length in zip(ids, lengths.tolist(), strict=True)]

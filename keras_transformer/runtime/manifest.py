@@ -53,6 +53,7 @@ class Manifest:
         precisions: Records by precision, in the order of `names.PRECISIONS`.
         training, scores: Facts from the checkpoint, passed on as they are.
         licences: Of the weights and of the data behind them.
+        shortlist: Record of shortlist.npz, where there is one.
         format_version: Of the bundle.
     """
 
@@ -78,6 +79,7 @@ class Manifest:
     training: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
     licences: tuple[str, ...] = ()
+    shortlist: FileRecord | None = None
     format_version: int = names.FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,6 +103,7 @@ class Manifest:
             "training": dict(self.training),
             "scores": dict(self.scores),
             "licences": list(self.licences),
+            **({"shortlist": vars(self.shortlist)} if self.shortlist else {}),
         }
 
     @classmethod
@@ -123,6 +126,7 @@ class Manifest:
             )
         if not precisions:
             raise ValueError("no precision")
+        shortlist = values.get("shortlist")
         return cls(
             name=str(values["name"]),
             source_language=str(values["source_language"]),
@@ -132,6 +136,7 @@ class Manifest:
             training=dict(values.get("training", {})),
             scores=dict(values.get("scores", {})),
             licences=tuple(str(item) for item in values.get("licences", ())),
+            shortlist=None if shortlist is None else _file_record(shortlist, names.SHORTLIST_FILE),
             format_version=_integer(values["format_version"]),
             **special,
             **sizes,

@@ -13,6 +13,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 MANIFEST_FILE = "manifest.json"
 TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "README.md"
+SHORTLIST_FILE = "shortlist.npz"
 
 # Encoder: inputs, then outputs.
 SOURCE_IDS = "source_ids"  # int64 (B, S), right padded
@@ -29,14 +30,19 @@ SOURCE_PADDING_MASK = "source_padding_mask"  # int32 (B, S), 1 = may attend
 CROSS_SHAPE = "cross_shape"  # int64 (3): B, beam_size·T, H·K, the beams of a sentence as one query
 ROW_SHAPE = "row_shape"  # int64 (3): R, T, H·K
 LOGITS = "logits"  # float32 (R, T, V)
+HIDDEN = "hidden"  # float32 (R, T, D), what the projection reads
+PROJECTED_ROWS = "projected_rows"  # int64 (1): the projection reads this many of the R rows; not in float16
 LIKELIEST = "likeliest"  # int64 (R, T), in float16: the token with the greatest logit
 LARGEST = "largest"  # float32 (R, T), in float16: that logit
 # In float32 the decoder has two ways to end (runtime/screen.py): logits, or an estimate of them in integers.
 WHOLE_LOGITS = "whole_logits"  # bool (), an input: which of the two; the other's outputs are empty
 SCREENED_LOGITS = "screened_logits"  # float32 (R, T, V), the estimate
-HIDDEN = "hidden"  # float32 (R, T, D), what the projection reads
 ROUNDED_HIDDEN = "rounded_hidden"  # uint8 (R, T, D), the same as the estimate reads it
-TABLE = "embedding/table"  # float32 (V, D), a weight of both graphs
+TABLE = "embedding/table"  # float32 or int8 (V, D), a weight of both graphs
+# Beside an int8 table: a logit is the integer product, zero point taken off, times the input's and the token's scale.
+TABLE_SCALES = "projection/scales"  # float32 (V)
+INPUT_SCALE = "projection/input_scale"  # float32 ()
+INPUT_ZERO_POINT = "projection/input_zero_point"  # uint8 ()
 SCREEN_NORMS = "projection/screen_norms"  # float32 (2, V), |rounded row| and |row - rounded row| of the table
 SCREEN_SCALE = "projection/screen_scale"  # float32 (), one step of rounded_hidden, whose zero is 128
 ALIGNMENT_QUERY = (

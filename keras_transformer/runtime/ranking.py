@@ -33,13 +33,7 @@ class Ranking:
 
     def __init__(self, vocabulary_size: int, num_threads: int) -> None:
         self._num_blocks = num_blocks(vocabulary_size)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = num_threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self.session = ort.InferenceSession(
-            _ranking_graph(vocabulary_size, self._num_blocks), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = small_session(_ranking_graph(vocabulary_size, self._num_blocks), num_threads)
 
     def bind(self, logits: NDArray[np.float32]) -> BoundRanking:
         """Bind logits (R, V): a run turns them into log-probabilities where they lie."""
@@ -50,6 +44,16 @@ class Ranking:
         binding.bind_ortvalue_output("log_probs", value)  # one row after the other is read, then written
         binding.bind_ortvalue_output("maxima", ort.OrtValue.ortvalue_from_numpy(maxima))
         return BoundRanking(binding, Ranked(logits, maxima))
+
+
+def small_session(graph: bytes, num_threads: int) -> ort.InferenceSession:
+    """A session over a small graph, on the CPU."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = num_threads
+    options.enable_mem_pattern = False  # as in `devices.open_session`
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _ranking_graph(vocabulary_size: int, blocks: int) -> bytes:

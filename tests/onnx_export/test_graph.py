@@ -72,6 +72,7 @@ def _one_step(decoder, config, keys_values, lengths):
         names.TOTAL_LENGTH: np.ones(1, np.int32),
         names.SOURCE_PADDING_MASK: (np.arange(7) < lengths[:, None]).astype(np.int32),
         names.WHOLE_LOGITS: np.array(True),
+        names.PROJECTED_ROWS: np.array([2]),
         names.CROSS_SHAPE: shape,
         names.ROW_SHAPE: shape,
         **dict(zip(names.cross_names(config.num_decoder_layers), keys_values, strict=True)),

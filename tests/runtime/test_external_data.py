@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from keras_transformer.runtime.external_data import read_floats
+from keras_transformer.runtime.external_data import read_weights
 
 
 def model_with(*tensors):
@@ -22,7 +22,7 @@ def test_weights_come_back_by_name():
         numpy_helper.from_array(table, "table"),
         numpy_helper.from_array(np.array(2.5, np.float32), "scale"),
     )
-    found = read_floats(model, ("table", "scale", "absent"))
+    found = read_weights(model, ("table", "scale", "absent"))
     assert sorted(found) == ["scale", "table"]
     np.testing.assert_array_equal(found["table"], table)
     assert found["scale"].shape == ()
@@ -41,4 +41,4 @@ def test_a_weight_of_another_kind_is_refused(tensor):
     assert isinstance(tensor, onnx.TensorProto)
     message = "`model` must hold table in float32, it does not. Export it again."
     with pytest.raises(ValueError, match=rf"\A{re.escape(message)}\Z"):
-        read_floats(model_with(tensor), ("table",))
+        read_weights(model_with(tensor), ("table",))
