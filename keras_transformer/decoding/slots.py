@@ -14,6 +14,7 @@ from keras_transformer.decoding.steps import NEWEST, Ended, FindLoop, IntArray, 
 
 _BACKWARDS = 1 + np.arange(NEWEST)
 _SHORTEST_LOOK = 8  # tokens; nobody calls fewer a loop
+_LOOK_STEPS = 4  # between two looks for loops
 
 
 class Slots:
@@ -54,7 +55,7 @@ class Slots:
         self._num_alive = 0
         self._steps_left = 0  # until the first sentence is at its limit, at the least
         self._shared: int | None = 0  # the position of all, until one is put in later than the others
-        self._num_steps: int | None = 0  # since all began together
+        self._num_steps: int | None = 0  # of all, up to a multiple of `_LOOK_STEPS`; None: they differ
         self._fed = np.full(num_slots * rows_per_slot, pad_id, np.int64)  # (R,)
         self._row_index = np.arange(num_slots * rows_per_slot)
         self._tokens = np.full((num_slots * rows_per_slot, 32), pad_id, np.int64)  # (R, T)
@@ -108,8 +109,11 @@ class Slots:
             )
         if not self._num_alive:
             self._shared, self._num_steps = position, 0
-        elif self._num_steps != 0 or self._shared != position:
-            self._shared = self._num_steps = None
+        else:
+            if self._num_steps != 0 or self._shared != position:
+                self._shared = None
+            if self._num_steps is not None and self._num_steps % _LOOK_STEPS:
+                self._num_steps = None
         self._num_alive += len(slots)
         self._sentences[slots], self._limits[slots] = sentences, limits + position
         self._positions[slots], self._starts[slots], self._alive[slots] = position, position, True
@@ -152,14 +156,24 @@ class Slots:
             return self._shared
         return self._positions if self._width == 1 else np.repeat(self._positions, self._width)
 
+    def _unseen_steps(self) -> int:
+        """Steps up to and with the next at which loops are looked for or a sentence is at its limit."""
+        if self._num_steps is None:
+            return 1
+        return max(1, min(_LOOK_STEPS - self._num_steps % _LOOK_STEPS, self._steps_left))
+
+    def _skip(self, count: int) -> None:
+        """All have moved on by `count` tokens that were written and are looked at with the next one."""
+        if self._shared is not None:
+            self._shared += count
+        if self._num_steps is not None:
+            self._num_steps += count
+        self._positions += count
+        self._steps_left -= count
+
     def _moved(self, done: list[int]) -> None:
         """All have moved on by one token; the slots `done` are free."""
-        if self._shared is not None:
-            self._shared += 1
-        if self._num_steps is not None:
-            self._num_steps += 1
-        self._positions += 1
-        self._steps_left -= 1
+        self._skip(1)
         if len(done):
             self._alive[done] = False
             self._num_alive -= len(done)
@@ -176,9 +190,10 @@ class Slots:
 
         Every fourth token is soon enough to look.
         """
-        if self._find_loop is None or (self._num_steps is not None and self._num_steps % 4 != 3):
+        if self._find_loop is None or (self._num_steps is not None and self._num_steps % _LOOK_STEPS != _LOOK_STEPS - 1):
             return []
-        slots = (self._alive & ((self._positions - self._starts) % 4 == 3)).nonzero()[0]
+        phases = (self._positions - self._starts) % _LOOK_STEPS
+        slots = (self._alive & (phases == _LOOK_STEPS - 1)).nonzero()[0]
         starts, ends = self._starts[slots], self._positions[slots] + 1
         if len(slots) and (ends - starts).max() < _SHORTEST_LOOK:
             return []
