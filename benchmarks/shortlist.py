@@ -1,11 +1,11 @@
 """What `--shortlist` saves: the same engine with and without it, in turn.
 
-    KERAS_TRANSFORMER_DATA=FOLDER python benchmarks/shortlist.py [--models shipped,deep-shallow] [--rounds 5]
+    KERAS_TRANSFORMER_DATA=FOLDER python benchmarks/shortlist.py [--models shipped,deep-shallow]
 
 "shipped" is the shipped bundle with its own shortlist (BLEU and chrF: benchmarks/quality.py --shortlist). "small"
 and "deep-shallow" (a vocabulary of 32,000) are the engine benchmark's models, which copy their source; their
-shortlists are drawn: the token itself and others, as many as a learnt list has. Processor time of one thread,
-medians; "equal" counts sentences with the same output. One JSON line a cell.
+shortlists are drawn: the token itself and others by Zipf's law, as many as a learnt list has. Processor time of one
+thread, medians; "equal" counts sentences with the same output. One JSON line a cell.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from keras_transformer.runtime.sessions import Engine
 from keras_transformer.runtime.shortlist import Shortlist
 from keras_transformer.text.tokenizer import Tokenizer
 
-BATCHES = {1: 24, 8: 64, 32: 128}  # sentences of a pass
+BATCHES = {1: 12, 8: 32, 32: 64}  # sentences of a pass
 
 
 def draw_shortlist(folder: Path) -> Bundle:
@@ -40,7 +40,11 @@ def draw_shortlist(folder: Path) -> Bundle:
     manifest = Manifest.from_dict(json.loads((folder / names.MANIFEST_FILE).read_text("utf-8")))
     generator = np.random.default_rng(1)
     size = manifest.vocabulary_size
-    lists = [np.union1d(generator.integers(4, size, CANDIDATES), [token]) for token in range(size)]
+    chances = np.cumsum(1.0 / (np.arange(4, size) + 50.0))
+    lists = []
+    for token in range(size):
+        drawn = np.searchsorted(chances, generator.random(CANDIDATES) * chances[-1]) + 4
+        lists.append(np.union1d(drawn, [token]))
     starts = np.cumsum([0, *map(len, lists)])
     always = np.arange(FREQUENT)  # the special ones are among them
     (folder / names.SHORTLIST_FILE).write_bytes(Shortlist(starts, np.concatenate(lists), always).to_bytes())
@@ -92,6 +96,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", default="shipped,deep-shallow", help="with commas between")
+    parser.add_argument("--precisions", default="int8,fp32", help="with commas between")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     tokenizer = Tokenizer.from_file(tokenizer_path())
@@ -99,7 +104,7 @@ def main() -> None:
     for name in options.models.split(","):
         model = prepare(name, WORK, None, lambda line: print(line, file=sys.stderr))
         bundle = Bundle.open(model.bundle) if name == SHIPPED else draw_shortlist(model.bundle)
-        for precision in bundle.manifest.precisions:
+        for precision in bundle.manifest.precisions.keys() & set(options.precisions.split(",")):
             for beam_size in (1, BEAM_SIZE):
                 for row in measure(bundle, precision, rows, beam_size, options.rounds):
                     cell = {"model": name, "precision": precision, "beam_size": beam_size}

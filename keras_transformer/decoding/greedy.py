@@ -5,12 +5,12 @@ Letters: B sentences, V vocabulary; a sentence has one row.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from keras_transformer.decoding.candidates import summarise
-from keras_transformer.decoding.slots import Slots
+from keras_transformer.decoding.slots import SlotOptions, Slots
 from keras_transformer.decoding.steps import ChoosingStep, DecodeStep, Ended, Hypothesis, IntArray
 
 
@@ -21,10 +21,12 @@ class GreedySearch(Slots):
         step: The decoder. Without `scores`, one that can choose by itself (`ChoosingStep`) is let.
         num_slots: Slots B, at least 1.
         scores: Whether hypotheses carry log-probabilities.
-        options: As in `Slots`.
+        options: See `SlotOptions`.
     """
 
-    def __init__(self, step: DecodeStep, num_slots: int, *, scores: bool = False, **options: Any) -> None:
+    def __init__(
+        self, step: DecodeStep, num_slots: int, *, scores: bool = False, **options: Unpack[SlotOptions]
+    ) -> None:
         super().__init__(step, num_slots, 1, **options)
         self._choosing = step if isinstance(step, ChoosingStep) and not scores else None
         self._scores = scores
@@ -60,7 +62,8 @@ class GreedySearch(Slots):
 
     def _follow(self, step: ChoosingStep) -> IntArray:
         """What is chosen (B, N) in steps on end, as long as nothing has to be looked at and a sentence goes on."""
-        fed, positions = self._fed, self._fed_positions()
+        fed: IntArray = self._fed
+        positions = self._fed_positions()
         most = self._unseen_steps()
         if most == 1:
             return step.likeliest(fed, positions)[:, None]
@@ -83,9 +86,7 @@ class GreedySearch(Slots):
             self._log_probs[self._row_index, self._positions] = best - summarise(logits).normalisers
         return chosen
 
-    def _ended(
-        self, slot: int, *, finished: bool = False, behind: int = 0, keep: int | None = None
-    ) -> Ended:
+    def _ended(self, slot: int, *, finished: bool = False, behind: int = 0, keep: int | None = None) -> Ended:
         start = int(self._starts[slot])
         end = int(self._positions[slot]) + 1 - behind if keep is None else start + keep
         log_probs = self._log_probs[slot, start:end].copy() if self._scores else None

@@ -6,7 +6,7 @@ A finished sentence leaves a free slot, which another sentence can take while th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 
@@ -17,6 +17,22 @@ _SHORTEST_LOOK = 8  # tokens; nobody calls fewer a loop
 _LOOK_STEPS = 4  # between two looks for loops
 
 
+class SlotOptions(TypedDict):
+    """What every search is told.
+
+    Keys:
+        bos_id: The token fed at position 0.
+        eos_id: The token that ends an output.
+        pad_id: The token fed to the rows of free slots.
+        find_loop: See `steps.FindLoop`; `limits.LoopGuard` is one. Left out, nothing is cut.
+    """
+
+    bos_id: int
+    eos_id: int
+    pad_id: int
+    find_loop: NotRequired[FindLoop | None]
+
+
 class Slots:
     """What greedy and beam search share: who is in which slot, and at which position.
 
@@ -24,10 +40,7 @@ class Slots:
         step: The decoder; it has `num_slots` slots of `rows_per_slot` rows.
         num_slots: Slots B, at least 1. All are free at first.
         rows_per_slot: Rows of a sentence.
-        bos_id: The token fed at position 0.
-        eos_id: The token that ends an output.
-        pad_id: The token fed to the rows of free slots.
-        find_loop: See `steps.FindLoop`; `limits.LoopGuard` is one.
+        options: See `SlotOptions`.
     """
 
     def __init__(
@@ -35,18 +48,14 @@ class Slots:
         step: Any,
         num_slots: int,
         rows_per_slot: int,
-        *,
-        bos_id: int,
-        eos_id: int,
-        pad_id: int,
-        find_loop: FindLoop | None = None,
+        **options: Unpack[SlotOptions],
     ) -> None:
         if num_slots < 1:
             raise ValueError(f"`num_slots` must be at least 1, got {num_slots}. Leave out empty batches.")
         self._step = step
         self._width = rows_per_slot
-        self._bos_id, self._eos_id, self._pad_id = bos_id, eos_id, pad_id
-        self._find_loop = find_loop
+        self._bos_id, self._eos_id, self._pad_id = options["bos_id"], options["eos_id"], options["pad_id"]
+        self._find_loop = options.get("find_loop")
         self._sentences = np.full(num_slots, -1, np.int64)  # the caller's number, -1 = free
         self._alive = np.zeros(num_slots, np.bool_)
         self._positions = np.zeros(num_slots, np.int64)  # tokens fed before, a slot
@@ -56,9 +65,9 @@ class Slots:
         self._steps_left = 0  # until the first sentence is at its limit, at the least
         self._shared: int | None = 0  # the position of all, until one is put in later than the others
         self._num_steps: int | None = 0  # of all, up to a multiple of `_LOOK_STEPS`; None: they differ
-        self._fed = np.full(num_slots * rows_per_slot, pad_id, np.int64)  # (R,)
+        self._fed = np.full(num_slots * rows_per_slot, self._pad_id, np.int64)  # (R,)
         self._row_index = np.arange(num_slots * rows_per_slot)
-        self._tokens = np.full((num_slots * rows_per_slot, 32), pad_id, np.int64)  # (R, T)
+        self._tokens = np.full((num_slots * rows_per_slot, 32), self._pad_id, np.int64)  # (R, T)
         self._log_probs = np.zeros((num_slots * rows_per_slot, 32), np.float32)  # (R, T)
 
     @property
@@ -190,7 +199,9 @@ class Slots:
 
         Every fourth token is soon enough to look.
         """
-        if self._find_loop is None or (self._num_steps is not None and self._num_steps % _LOOK_STEPS != _LOOK_STEPS - 1):
+        if self._find_loop is None or (
+            self._num_steps is not None and self._num_steps % _LOOK_STEPS != _LOOK_STEPS - 1
+        ):
             return []
         phases = (self._positions - self._starts) % _LOOK_STEPS
         slots = (self._alive & (phases == _LOOK_STEPS - 1)).nonzero()[0]

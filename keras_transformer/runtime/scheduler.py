@@ -21,7 +21,7 @@ from keras_transformer.decoding.beam import BeamSearch, check_beam
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.decoding.greedy import GreedySearch
 from keras_transformer.decoding.limits import LoopGuard, length_limits
-from keras_transformer.decoding.slots import Slots
+from keras_transformer.decoding.slots import SlotOptions, Slots
 from keras_transformer.decoding.steps import Ended, IntArray
 from keras_transformer.runtime.manifest import Manifest
 
@@ -171,7 +171,7 @@ class Scheduler:
     ) -> Slots:
         """A search over `state` whose sentences are numbered as in `sources`."""
         manifest = self._manifest
-        shared = {
+        shared: SlotOptions = {
             "bos_id": manifest.bos_id,
             "eos_id": manifest.eos_id,
             "pad_id": manifest.pad_id,

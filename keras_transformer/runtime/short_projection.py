@@ -16,9 +16,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from keras_transformer.decoding.candidates import num_blocks
 from keras_transformer.runtime import names
-from keras_transformer.runtime.ranking import small_session
+from keras_transformer.runtime.ranking import BoundRanking, add_ranking, bind_ranking, small_session
 from keras_transformer.runtime.shortlist import BoolArray, IntArray, Shortlist
 from keras_transformer.runtime.small_graph import CONTRIB, SmallGraph
 
@@ -35,16 +34,16 @@ class BoundProjection(NamedTuple):
 
     Attributes:
         session, binding: What to run.
-        values: float32 (R, N): logits, or log-probabilities where there are `maxima`.
+        values: float32 (R, N): logits, or log-probabilities where they are ranked.
         tokens: Of the columns.
-        maxima: The largest of each block, as in `Ranked`, where log-probabilities were asked for.
+        ranking: Where it was asked for.
     """
 
     session: ort.InferenceSession
     binding: ort.IOBinding
     values: NDArray[np.float32]
     tokens: IntArray
-    maxima: NDArray[np.float32] | None
+    ranking: BoundRanking | None
 
 
 class ShortProjection:
@@ -76,6 +75,7 @@ class ShortProjection:
         tokens: IntArray,
         columns: Weights,
         mask: NDArray[np.float32],
+        beam_size: int,
         ranked: bool,
     ) -> BoundProjection:
         """Bind a run over hidden (R, D) with mask (R, N), added to the logits of `tokens`."""
@@ -85,17 +85,13 @@ class ShortProjection:
         if self._in_integers:
             inputs["input_scale"] = self._weights[names.INPUT_SCALE]
             inputs["zero_point"] = self._weights[names.INPUT_ZERO_POINT]
-        outputs = {"values": np.empty((rows, count), np.float32)}
-        if ranked:
-            blocks = num_blocks(count)
-            inputs["blocks"] = np.array([0, count // blocks, blocks])
-            outputs["maxima"] = np.empty((rows, blocks), np.float32)
+        values = np.empty((rows, count), np.float32)
         binding = session.io_binding()
         for name, array in inputs.items():
             binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
-        for name, array in outputs.items():
-            binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
-        return BoundProjection(session, binding, outputs["values"], tokens, outputs.get("maxima"))
+        binding.bind_ortvalue_output("values", ort.OrtValue.ortvalue_from_numpy(values))
+        ranking = bind_ranking(binding, values, beam_size, tokens) if ranked else None
+        return BoundProjection(session, binding, values, tokens, ranking)
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - one object for each engine
     def _session(self, ranked: bool, one_row: bool) -> ort.InferenceSession:
@@ -117,15 +113,11 @@ class ShortProjection:
             else:  # read once from end to end, as in the decoder
                 logits = graph.node("FusedMatMul", ["weight", "hidden"], "turned", CONTRIB, transB=1)
                 logits = graph.node("Transpose", [logits], "logits")
-        graph.output("values", np.float32, 2)
-        if not ranked:
+        if ranked:
+            add_ranking(graph, graph.node("Add", [logits, "mask"], "masked"))
+        else:
+            graph.output("values", np.float32, 2)
             graph.node("Add", [logits, "mask"], "values")
-            return small_session(bytes(graph), self._num_threads)
-        graph.input("blocks", np.int64, 1)
-        graph.output("maxima", np.float32, 2)
-        values = graph.node("LogSoftmax", [graph.node("Add", [logits, "mask"], "masked")], "values")
-        values = graph.node("Reshape", [values, "blocks"], "in_blocks")
-        graph.node("ReduceMax", [values, graph.constant("axis", [1])], "maxima", keepdims=0)
         return small_session(bytes(graph), self._num_threads)
 
 
@@ -167,7 +159,7 @@ class BatchShortlist:
     def bind(self, hidden: NDArray[np.float32], ranked: bool) -> BoundProjection:
         """Bind a run over hidden (R, D)."""
         assert self.tokens is not None
-        return self._projection.bind(hidden, self.tokens, self._columns, self._mask, ranked)
+        return self._projection.bind(hidden, self.tokens, self._columns, self._mask, self._beam_size, ranked)
 
     def mask(self, logits: NDArray[np.float32]) -> None:
         """Leave to each row of logits (R, V) its own tokens."""

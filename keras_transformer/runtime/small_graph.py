@@ -18,6 +18,7 @@ _TYPES = {  # TensorProto.DataType
     np.dtype(np.int8): 3,
     np.dtype(np.int64): 7,
     np.dtype(np.float16): 10,
+    np.dtype(np.float64): 11,
 }
 _OPSET, _IR_VERSION = 21, 10
 _INTEGER = 2  # AttributeProto.AttributeType
@@ -48,8 +49,9 @@ class SmallGraph:
     def node(
         self, operator: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: int
     ) -> str:
-        """Add a node with one result; attributes are whole numbers from 0."""
-        node = b"".join(_field(1, name.encode()) for name in inputs) + _field(2, output.encode())
+        """Add a node; attributes are whole numbers from 0. `output` names its result, or several with commas."""
+        node = b"".join(_field(1, name.encode()) for name in inputs)
+        node += b"".join(_field(2, name.encode()) for name in output.split(","))
         node += _field(4, operator.encode()) + _field(7, domain.encode())
         for name, value in attributes.items():
             node += _field(5, _field(1, name.encode()) + _number(3, value) + _number(20, _INTEGER))

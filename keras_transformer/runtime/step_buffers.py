@@ -12,6 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from keras_transformer.runtime import names
+from keras_transformer.runtime.memory import new_array
 
 if TYPE_CHECKING:
     from keras_transformer.runtime.sessions import Engine
@@ -115,7 +116,7 @@ class StepBuffers:
                 names.ROUNDED_HIDDEN: (manifest.model_dim,),
             }
             width = widths.get(name, (manifest.vocabulary_size,))
-            self._outputs[name] = np.empty((rows, 1, *width), _DTYPES.get(name, np.float32))
+            self._outputs[name] = new_array((rows, 1, *width), _DTYPES.get(name, np.float32))
         return self._outputs[name][:rows]
 
     def _shapes_of(self, length: int) -> NDArray[np.int64]:
