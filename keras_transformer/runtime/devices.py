@@ -1,5 +1,6 @@
 """Which device and which precision run, and why: never another one in silence."""
 
+import os
 from collections.abc import Mapping
 
 import onnxruntime as ort
@@ -104,3 +105,11 @@ def open_session(
             f"(it offers {', '.join(session.get_providers())}). {_INSTALL_CUDA}"
         )
     return session
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1

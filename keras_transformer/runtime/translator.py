@@ -6,7 +6,6 @@ between the spaces and line breaks they stood in.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
@@ -14,6 +13,7 @@ from typing import overload
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.errors import UserError
 from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.devices import num_cores
 from keras_transformer.runtime.inspection import Inspector
 from keras_transformer.runtime.manifest import Manifest
 from keras_transformer.runtime.outputs import (
@@ -292,11 +292,3 @@ class Translator:
             put_together(text, document, outputs, options)
             for text, document in zip(texts, documents, strict=True)
         ]
-
-
-def num_cores() -> int:
-    """The cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
