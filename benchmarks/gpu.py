@@ -31,9 +31,10 @@ from benchmarks.engine_peers.engines import SPECIAL_IDS, Rows
 from benchmarks.engine_peers.sentences import read_sentences, spread
 from keras_transformer.decoding.limits import length_limits
 from keras_transformer.decoding.search import greedy_search
-from keras_transformer.runtime.bundle import Bundle, Manifest
+from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.runtime.device_memory import DeviceMover
 from keras_transformer.runtime.devices import PROVIDERS
+from keras_transformer.runtime.manifest import Manifest
 from keras_transformer.runtime.sessions import Engine
 from keras_transformer.text.tokenizer import Tokenizer
 

@@ -1,6 +1,6 @@
 """BLEU and chrF of a bundle: the embedded test sentences, and test sets of a folder where one is named.
 
-    KERAS_TRANSFORMER_DATA=FOLDER python benchmarks/quality.py [--model BUNDLE]
+    KERAS_TRANSFORMER_DATA=FOLDER python benchmarks/quality.py [--model BUNDLE] [--shortlist]
 
 FOLDER holds en-it/valid.{en,it,src}, en-it/flores200_devtest.{en,it} and en-it/newssyscomb2009.{en,it}; the .src
 file names the source of each pair, and each source is scored alone. One JSON line a test set.
@@ -41,7 +41,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, help="a bundle (default: the shipped one)")
-    translator = Translator.from_pretrained(parser.parse_args().model)
+    parser.add_argument("--shortlist", action="store_true", help="as for keras_transformer.translate")
+    options = parser.parse_args()
+    translator = Translator.from_pretrained(options.model, shortlist=options.shortlist)
     test = read_embedded("test")
     sets = {"embedded test": (list(test["source"]), list(test["target"]))}
     if VARIABLE in os.environ:

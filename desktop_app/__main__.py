@@ -68,7 +68,8 @@ def check_folder(folder: Path | None) -> None:
     Raises:
         UserError: there is no manifest in `folder`.
     """
-    from keras_transformer.runtime.bundle import MANIFEST_FILE, Bundle
+    from keras_transformer.runtime.bundle import Bundle
+    from keras_transformer.runtime.names import MANIFEST_FILE
 
     if folder is not None and not (folder / MANIFEST_FILE).is_file():
         Bundle.open(folder)  # raises, and says what a bundle is
@@ -102,7 +103,7 @@ def open_root() -> tkinter.Tk:
 
 def remembered_folder(chosen: settings.WindowSettings) -> Path | None:
     """Return the model picked last, None where it has gone or none was picked."""
-    from keras_transformer.runtime.bundle import MANIFEST_FILE
+    from keras_transformer.runtime.names import MANIFEST_FILE
 
     folder = Path(chosen.model)
     return folder if chosen.model and (folder / MANIFEST_FILE).is_file() else None

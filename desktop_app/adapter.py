@@ -13,7 +13,8 @@ from desktop_app.inspection import Alternative, Attention, Place, Span, words
 from desktop_app.service import Answer, FileAnswer, LoadedModel, OnProgress
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.documents.files import SUFFIXES, FileProgress, translate_file
-from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Progress, Translator, num_cores
+from keras_transformer.runtime.devices import num_cores
+from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Progress, Translator
 from keras_transformer.text.protection import find_items
 from keras_transformer.text.segmentation import cut_long_line
 

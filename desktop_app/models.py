@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import keras_transformer
 from keras_transformer.errors import UserError
 from keras_transformer.runtime.archive import ProgressFunction, unpack
-from keras_transformer.runtime.bundle import CARD_FILE, FORMAT_VERSION, MANIFEST_FILE, Bundle, Manifest
+from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.manifest import Manifest
+from keras_transformer.runtime.names import CARD_FILE, FORMAT_VERSION, MANIFEST_FILE
 
 if TYPE_CHECKING:
     from keras_transformer.decoding.cancellation import Cancellation  # its package loads NumPy

@@ -14,7 +14,8 @@ from keras_transformer.onnx_export.checkpoint import find_checkpoint, load_check
 from keras_transformer.onnx_export.export import export_bundle
 from keras_transformer.onnx_export.quality import read_files, read_pairs
 from keras_transformer.onnx_export.verify import GateFailure
-from keras_transformer.runtime.bundle import PRECISIONS, Bundle
+from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.names import PRECISIONS
 
 DESCRIPTION = """\
 Write a bundle that translates without Keras: ONNX graphs, tokenizer, manifest and model card (with the
@@ -58,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
                 for name, source, target in options.test
             },
             pairs=read_pairs(checkpoint.run, tuple(options.valid) if options.valid else None),
+            training_text=read_files("--shortlist", *options.shortlist) if options.shortlist else None,
             report=_progress,
         )
     except UserError as error:
@@ -128,6 +130,14 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="validation text, a sentence a line: int8 may lose at most 0.3 BLEU and chrF on it, else parts of "
         "it stay in floats; default: RUN/valid.tsv where there is one",
+    )
+    parser.add_argument(
+        "--shortlist",
+        metavar=("SOURCE", "TARGET"),
+        nargs=2,
+        type=Path,
+        help="training text, a sentence a line, plain or .gz: the bundle gets a list of likely translations of each "
+        "token, for `translate --shortlist`",
     )
     return parser
 

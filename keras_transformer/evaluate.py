@@ -17,6 +17,7 @@ from keras_transformer.errors import UserError
 from keras_transformer.translate import (
     add_engine_arguments,
     add_search_arguments,
+    load_translator,
     open_input,
     read_lines,
     run_command,
@@ -144,9 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     sources, references = read_file(options.source), read_file(options.reference)
 
-    from keras_transformer.runtime.translator import Translator  # heavy: after the files are known good
-
-    translator = Translator.from_pretrained(options.model, options.device, options.threads)
+    translator = load_translator(options)  # heavy: after the files are known good
     result = evaluate(translator, sources, references, options.beam_size, options.length_penalty)
     print(json.dumps(asdict(result)) if options.json else table(result))  # noqa: T201
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from keras_transformer.errors import UserError
 
 if TYPE_CHECKING:
-    from keras_transformer.runtime.translator import Translation
+    from keras_transformer.runtime.translator import Translation, Translator
 
 CHUNK_BYTES = 65536  # read at once: about a thousand sentences, enough to fill batches of equal length
 
@@ -109,6 +109,21 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--threads", metavar="N", type=_positive, help="CPU threads of the engine; default: all cores"
+    )
+    parser.add_argument(
+        "--shortlist",
+        action="store_true",
+        help="choose among likely translations of each token, where the bundle has a shortlist: faster, and now and "
+        "then another word",
+    )
+
+
+def load_translator(options: argparse.Namespace) -> Translator:
+    """The translator that `add_engine_arguments` asks for."""
+    from keras_transformer.runtime.translator import Translator  # heavy: after the arguments are known good
+
+    return Translator.from_pretrained(
+        options.model, options.device, options.threads, shortlist=options.shortlist
     )
 
 
@@ -213,11 +228,7 @@ def _run(options: argparse.Namespace) -> int:
             name = str(options.file)
             stream = stack.enter_context(open_input(options.file))
 
-        from keras_transformer.runtime.translator import (
-            Translator,
-        )  # heavy: after the arguments are known good
-
-        translator = Translator.from_pretrained(options.model, options.device, options.threads)
+        translator = load_translator(options)
 
         def translate(lines: list[str]) -> list[Translation]:
             return translator.translate(
@@ -235,11 +246,10 @@ def _run(options: argparse.Namespace) -> int:
 def _run_file(options: argparse.Namespace) -> int:
     from keras_transformer.documents.command import run
     from keras_transformer.documents.files import SearchChoice, check_paths
-    from keras_transformer.runtime.translator import Translator
 
     source, target = options.documents
     check_paths(source, target)  # before the model is loaded
-    translator = Translator.from_pretrained(options.model, options.device, options.threads)
+    translator = load_translator(options)
     return run(translator, source, target, SearchChoice(options.beam_size, options.length_penalty))
 
 

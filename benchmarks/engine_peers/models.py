@@ -18,7 +18,8 @@ from keras_transformer.config import ModelConfig
 from keras_transformer.onnx_export import checkpoint as names
 from keras_transformer.onnx_export.checkpoint import find_checkpoint, load_checkpoint
 from keras_transformer.onnx_export.export import export_bundle
-from keras_transformer.runtime.bundle import MANIFEST_FILE, Bundle
+from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.names import MANIFEST_FILE
 from keras_transformer.runtime.translator import SHIPPED_BUNDLE
 from keras_transformer.text.tokenizer import Tokenizer
 from tests.reference import transformer as oracle
@@ -105,7 +106,7 @@ def _digest(more: list[Path]) -> str:
     package = Path(keras_transformer.__file__).parent
     sources = [
         *sorted((package / "onnx_export").glob("*.py")),
-        package / "runtime" / "bundle.py",
+        package / "runtime" / "names.py",
         package / "config.py",
         *(Path(__file__).parent / name for name in ("convert.py", "copier.py", "dequantise.py", "models.py")),
         *more,

@@ -11,12 +11,17 @@ row b·K + k; which of a sentence's rows it is says nothing about its rank.
 from __future__ import annotations
 
 import bisect
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 
-from keras_transformer.decoding.candidates import Candidates, best_candidates, summarise
-from keras_transformer.decoding.slots import Slots
+from keras_transformer.decoding.candidates import (
+    Candidates,
+    best_candidates,
+    sound_candidates,
+    summarise,
+)
+from keras_transformer.decoding.slots import SlotOptions, Slots
 from keras_transformer.decoding.steps import BeamStep, Ended, Hypothesis, IntArray, RankingStep
 
 _LEAST_LARGEST = -30.0  # of the largest log-probability of a row, of which no vocabulary has less than -log V
@@ -40,7 +45,7 @@ class BeamSearch(Slots):
         beam_size: K, at least 1.
         length_penalty: Exponent, at least 0; 0 ranks by plain log-probability and favours short outputs.
         num_hypotheses: Hypotheses of a sentence, from 1 to K.
-        options: As in `Slots`.
+        options: See `SlotOptions`.
 
     Raises:
         ValueError: an argument breaks its rule.
@@ -54,7 +59,7 @@ class BeamSearch(Slots):
         beam_size: int,
         length_penalty: float = 0.6,
         num_hypotheses: int = 1,
-        **options: Any,
+        **options: Unpack[SlotOptions],
     ) -> None:
         check_beam(beam_size, length_penalty, num_hypotheses)
         super().__init__(step, num_slots, beam_size, **options)
@@ -93,24 +98,8 @@ class BeamSearch(Slots):
 
     def _continue(self, slots: IntArray) -> Candidates:
         """The best K that do not end, (A, K); those among the best K that end with EOS enter their pools."""
-        shape = (self.num_slots, self._width, -1)
-        if self._ranking is not None:
-            values, maxima = self._ranking.ranked(self._fed, self._fed_positions())
-            largest, offsets = maxima.max(axis=1), self._totals
-            sound = largest > _LEAST_LARGEST
-        else:
-            values = self._checked(self._step(self._fed, self._fed_positions()))
-            normalisers, largest, maxima = summarise(values)
-            offsets = self._totals - normalisers.reshape(shape[:2])
-            sound = np.isfinite(largest)
-        if np.count_nonzero(sound) < len(sound):
-            self._check_finite(np.where(sound | (self._totals == -np.inf).reshape(-1), 0.0, np.nan))
-            # A dead beam's values may be anything.
-            offsets = np.where(self._totals > -np.inf, offsets, -np.inf)
-        count, width = 2 * self._width, self._width
-        candidates = best_candidates(
-            values.reshape(shape), maxima.reshape(shape), offsets, self._ranks, count, slots
-        )
+        width = self._width
+        candidates = self._candidates(slots)
         ends = candidates.tokens == self._eos_id
         if not np.count_nonzero(ends):
             return candidates.at(slice(None), slice(width))
@@ -121,6 +110,33 @@ class BeamSearch(Slots):
         order = np.argsort(ends, axis=1, kind="stable")[:, :width]
         at = np.arange(len(slots))[:, None]
         return candidates.at(at, order)
+
+    def _candidates(self, slots: IntArray) -> Candidates:
+        """The best 2·K continuations, (A, 2·K)."""
+        tokens = None
+        if self._ranking is not None:
+            values, maxima, tokens, best = self._ranking.ranked(
+                self._fed, self._fed_positions(), self._totals
+            )
+            found = sound_candidates(best, slots, values.shape[1], 2 * self._width) if best else None
+            if found is not None:
+                return found if tokens is None else found._replace(tokens=tokens[found.tokens])
+            largest, offsets = maxima.max(axis=1), self._totals
+            sound = largest > _LEAST_LARGEST
+        else:
+            values = self._checked(self._step(self._fed, self._fed_positions()))
+            normalisers, largest, maxima = summarise(values)
+            offsets = self._totals - normalisers.reshape(self._totals.shape)
+            sound = np.isfinite(largest)
+        if np.count_nonzero(sound) < len(sound):
+            self._check_finite(np.where(sound | (self._totals == -np.inf).reshape(-1), 0.0, np.nan))
+            # A dead beam's values may be anything.
+            offsets = np.where(self._totals > -np.inf, offsets, -np.inf)
+        shape = (self.num_slots, self._width, -1)
+        found = best_candidates(
+            values.reshape(shape), maxima.reshape(shape), offsets, self._ranks, 2 * self._width, slots
+        )
+        return found if tokens is None else found._replace(tokens=tokens[found.tokens])
 
     def _enter_unfinished(self, slot: int, children: Candidates, nth: int) -> None:
         """Outputs at their limit become fallbacks if there are not enough finished ones."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_transformer.decoding.steps import FloatArray, IntArray
+from keras_transformer.decoding.steps import Best, FloatArray, IntArray
 
 SMALLEST_VOCABULARY = 1024  # below it a block is one value
 CHUNK_VALUES = 1 << 16  # values worked on at once: 256 KiB stay in the second-level cache
@@ -136,6 +136,18 @@ def best_candidates(
         for array, part in zip(whole, parts, strict=True):
             array[row, : len(part)] = part
     return whole
+
+
+def sound_candidates(best: Best, sentences: IntArray, vocabulary_size: int, count: int) -> Candidates | None:
+    """The `count` best of each of A `sentences` that a step has found by itself; None where two may be equal."""
+    totals, places = best
+    if len(sentences) < len(totals):
+        totals, places = totals[sentences], places[sentences]
+    falling = np.count_nonzero(totals[:, 1:] < totals[:, :-1])  # not where a number is none
+    if falling < totals[:, 1:].size or totals.shape[1] <= count or totals[:, -1].min() == -np.inf:
+        return None
+    beams, tokens = np.divmod(places[:, :count], vocabulary_size)
+    return Candidates(totals[:, :count], tokens, beams)
 
 
 def _open_blocks(

@@ -5,11 +5,12 @@ Letters: B sentences, V vocabulary; a sentence has one row.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from keras_transformer.decoding.greedy import GreedySearch
+from keras_transformer.decoding.slots import SlotOptions
 from keras_transformer.decoding.steps import DecodeStep, IntArray
 
 
@@ -24,7 +25,7 @@ class SamplingSearch(GreedySearch):
         top_k: Only this many likeliest tokens may be drawn (Fan et al. 2018), at least 1; None: all.
         top_p: Only the likeliest tokens up to the one with which their probabilities exceed this share may be drawn
             (Holtzman et al. 2020), in (0, 1]; None: all.
-        options: As in `Slots`.
+        options: See `SlotOptions`.
 
     Raises:
         ValueError: an argument breaks its rule.
@@ -39,7 +40,7 @@ class SamplingSearch(GreedySearch):
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-        **options: Any,
+        **options: Unpack[SlotOptions],
     ) -> None:
         rules = (
             (seed >= 0, "seed", "be at least 0", seed),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 
@@ -14,13 +15,12 @@ from keras_transformer.decoding.beam import BeamSearch
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.decoding.greedy import GreedySearch
 from keras_transformer.decoding.sampling import SamplingSearch
-from keras_transformer.decoding.slots import Slots
+from keras_transformer.decoding.slots import SlotOptions, Slots
 from keras_transformer.decoding.steps import (
     BeamStep,
     BoolArray,
     DecodeStep,
     Ended,
-    FindLoop,
     Hypothesis,
     IntArray,
 )
@@ -51,13 +51,10 @@ def greedy_search(
     step: DecodeStep,
     *,
     batch_size: int,
-    bos_id: int,
-    eos_id: int,
-    pad_id: int,
     max_lengths: IntArray,
     scores: bool = False,
-    find_loop: FindLoop | None = None,
     cancellation: Cancellation | None = None,
+    **options: Unpack[SlotOptions],
 ) -> SearchResult:
     """Take the likeliest token at each step until every sentence has ended.
 
@@ -67,23 +64,17 @@ def greedy_search(
     Args:
         step: The decoder; called with token_ids int64 (B,) and position 0, 1, …
         batch_size: Sentences B, at least 1.
-        bos_id: The token fed at position 0.
-        eos_id: The token that ends a sentence.
-        pad_id: The token fed where a sentence has ended.
         max_lengths: int (B,), most tokens of each, EOS counted and BOS not, each at least 1.
         scores: Whether hypotheses carry log-probabilities.
-        find_loop: See `steps.FindLoop`; asked at every fourth token.
         cancellation: Asked before each step.
+        options: See `SlotOptions`.
 
     Raises:
         ValueError: `batch_size` or `max_lengths` breaks its rule, or `step` returns not (B, V).
         FloatingPointError: the best logit of a sentence is not a finite number.
         Cancelled: `cancellation` was cancelled.
     """
-    search = GreedySearch(
-        step, batch_size, scores=scores, bos_id=bos_id, eos_id=eos_id, pad_id=pad_id, find_loop=find_loop
-    )
-    return _search_all(search, max_lengths, cancellation)
+    return _search_all(GreedySearch(step, batch_size, scores=scores, **options), max_lengths, cancellation)
 
 
 def beam_search(
@@ -91,14 +82,11 @@ def beam_search(
     *,
     batch_size: int,
     beam_size: int,
-    bos_id: int,
-    eos_id: int,
-    pad_id: int,
     max_lengths: IntArray,
     length_penalty: float = 0.6,
     num_hypotheses: int = 1,
-    find_loop: FindLoop | None = None,
     cancellation: Cancellation | None = None,
+    **options: Unpack[SlotOptions],
 ) -> SearchResult:
     """The best hypotheses that a beam of `beam_size` finds; see `BeamSearch` for the rules.
 
@@ -110,10 +98,7 @@ def beam_search(
         beam_size=beam_size,
         length_penalty=length_penalty,
         num_hypotheses=num_hypotheses,
-        bos_id=bos_id,
-        eos_id=eos_id,
-        pad_id=pad_id,
-        find_loop=find_loop,
+        **options,
     )
     return _search_all(search, max_lengths, cancellation)
 
@@ -123,29 +108,19 @@ def sampling_search(
     *,
     batch_size: int,
     seed: int,
-    bos_id: int,
-    eos_id: int,
-    pad_id: int,
     max_lengths: IntArray,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
     cancellation: Cancellation | None = None,
+    **options: Unpack[SlotOptions],
 ) -> SearchResult:
     """Outputs drawn by their probability; see `SamplingSearch` for the rules.
 
     Arguments and errors are those of `greedy_search` and `SamplingSearch`.
     """
     search = SamplingSearch(
-        step,
-        batch_size,
-        seed=seed,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        bos_id=bos_id,
-        eos_id=eos_id,
-        pad_id=pad_id,
+        step, batch_size, seed=seed, temperature=temperature, top_k=top_k, top_p=top_p, **options
     )
     return _search_all(search, max_lengths, cancellation)
 

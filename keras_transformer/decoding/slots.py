@@ -6,7 +6,7 @@ A finished sentence leaves a free slot, which another sentence can take while th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 
@@ -14,6 +14,23 @@ from keras_transformer.decoding.steps import NEWEST, Ended, FindLoop, IntArray, 
 
 _BACKWARDS = 1 + np.arange(NEWEST)
 _SHORTEST_LOOK = 8  # tokens; nobody calls fewer a loop
+_LOOK_STEPS = 4  # between two looks for loops
+
+
+class SlotOptions(TypedDict):
+    """What every search is told.
+
+    Keys:
+        bos_id: The token fed at position 0.
+        eos_id: The token that ends an output.
+        pad_id: The token fed to the rows of free slots.
+        find_loop: See `steps.FindLoop`; `limits.LoopGuard` is one. Left out, nothing is cut.
+    """
+
+    bos_id: int
+    eos_id: int
+    pad_id: int
+    find_loop: NotRequired[FindLoop | None]
 
 
 class Slots:
@@ -23,10 +40,7 @@ class Slots:
         step: The decoder; it has `num_slots` slots of `rows_per_slot` rows.
         num_slots: Slots B, at least 1. All are free at first.
         rows_per_slot: Rows of a sentence.
-        bos_id: The token fed at position 0.
-        eos_id: The token that ends an output.
-        pad_id: The token fed to the rows of free slots.
-        find_loop: See `steps.FindLoop`; `limits.LoopGuard` is one.
+        options: See `SlotOptions`.
     """
 
     def __init__(
@@ -34,18 +48,14 @@ class Slots:
         step: Any,
         num_slots: int,
         rows_per_slot: int,
-        *,
-        bos_id: int,
-        eos_id: int,
-        pad_id: int,
-        find_loop: FindLoop | None = None,
+        **options: Unpack[SlotOptions],
     ) -> None:
         if num_slots < 1:
             raise ValueError(f"`num_slots` must be at least 1, got {num_slots}. Leave out empty batches.")
         self._step = step
         self._width = rows_per_slot
-        self._bos_id, self._eos_id, self._pad_id = bos_id, eos_id, pad_id
-        self._find_loop = find_loop
+        self._bos_id, self._eos_id, self._pad_id = options["bos_id"], options["eos_id"], options["pad_id"]
+        self._find_loop = options.get("find_loop")
         self._sentences = np.full(num_slots, -1, np.int64)  # the caller's number, -1 = free
         self._alive = np.zeros(num_slots, np.bool_)
         self._positions = np.zeros(num_slots, np.int64)  # tokens fed before, a slot
@@ -54,10 +64,10 @@ class Slots:
         self._num_alive = 0
         self._steps_left = 0  # until the first sentence is at its limit, at the least
         self._shared: int | None = 0  # the position of all, until one is put in later than the others
-        self._num_steps: int | None = 0  # since all began together
-        self._fed = np.full(num_slots * rows_per_slot, pad_id, np.int64)  # (R,)
+        self._num_steps: int | None = 0  # of all, up to a multiple of `_LOOK_STEPS`; None: they differ
+        self._fed = np.full(num_slots * rows_per_slot, self._pad_id, np.int64)  # (R,)
         self._row_index = np.arange(num_slots * rows_per_slot)
-        self._tokens = np.full((num_slots * rows_per_slot, 32), pad_id, np.int64)  # (R, T)
+        self._tokens = np.full((num_slots * rows_per_slot, 32), self._pad_id, np.int64)  # (R, T)
         self._log_probs = np.zeros((num_slots * rows_per_slot, 32), np.float32)  # (R, T)
 
     @property
@@ -108,8 +118,11 @@ class Slots:
             )
         if not self._num_alive:
             self._shared, self._num_steps = position, 0
-        elif self._num_steps != 0 or self._shared != position:
-            self._shared = self._num_steps = None
+        else:
+            if self._num_steps != 0 or self._shared != position:
+                self._shared = None
+            if self._num_steps is not None and self._num_steps % _LOOK_STEPS:
+                self._num_steps = None
         self._num_alive += len(slots)
         self._sentences[slots], self._limits[slots] = sentences, limits + position
         self._positions[slots], self._starts[slots], self._alive[slots] = position, position, True
@@ -152,14 +165,24 @@ class Slots:
             return self._shared
         return self._positions if self._width == 1 else np.repeat(self._positions, self._width)
 
+    def _unseen_steps(self) -> int:
+        """Steps up to and with the next at which loops are looked for or a sentence is at its limit."""
+        if self._num_steps is None:
+            return 1
+        return max(1, min(_LOOK_STEPS - self._num_steps % _LOOK_STEPS, self._steps_left))
+
+    def _skip(self, count: int) -> None:
+        """All have moved on by `count` tokens that were written and are looked at with the next one."""
+        if self._shared is not None:
+            self._shared += count
+        if self._num_steps is not None:
+            self._num_steps += count
+        self._positions += count
+        self._steps_left -= count
+
     def _moved(self, done: list[int]) -> None:
         """All have moved on by one token; the slots `done` are free."""
-        if self._shared is not None:
-            self._shared += 1
-        if self._num_steps is not None:
-            self._num_steps += 1
-        self._positions += 1
-        self._steps_left -= 1
+        self._skip(1)
         if len(done):
             self._alive[done] = False
             self._num_alive -= len(done)
@@ -176,9 +199,12 @@ class Slots:
 
         Every fourth token is soon enough to look.
         """
-        if self._find_loop is None or (self._num_steps is not None and self._num_steps % 4 != 3):
+        if self._find_loop is None or (
+            self._num_steps is not None and self._num_steps % _LOOK_STEPS != _LOOK_STEPS - 1
+        ):
             return []
-        slots = (self._alive & ((self._positions - self._starts) % 4 == 3)).nonzero()[0]
+        phases = (self._positions - self._starts) % _LOOK_STEPS
+        slots = (self._alive & (phases == _LOOK_STEPS - 1)).nonzero()[0]
         starts, ends = self._starts[slots], self._positions[slots] + 1
         if len(slots) and (ends - starts).max() < _SHORTEST_LOOK:
             return []

@@ -67,24 +67,43 @@ class ChoosingStep(Protocol):
         ...
 
 
+class Best(NamedTuple):
+    """The best continuations of each sentence, the best first; sound where all totals differ and are finite.
+
+    Attributes:
+        totals: float64 (B, C), of a beam's total and a log-probability. One more than the 2·beam_size wanted.
+        places: int64 (B, C): V · the beam + the token.
+    """
+
+    totals: NDArray[np.float64]
+    places: IntArray
+
+
 class Ranked(NamedTuple):
     """What a step that ranks gives out.
 
     Attributes:
         log_probs: (R, V).
         maxima: (R, N), the largest of each block; see `candidates.num_blocks` and `candidates.Summary`.
+        tokens: Where only some tokens are ranked: which, ascending; V is their number then.
+        best: The best continuations, where the step can tell.
     """
 
     log_probs: FloatArray
     maxima: FloatArray
+    tokens: IntArray | None = None
+    best: Best | None = None
 
 
 @runtime_checkable
 class RankingStep(Protocol):
     """A step that can turn its logits into log-probabilities by itself."""
 
-    def ranked(self, token_ids: IntArray, positions: Any) -> Ranked:
-        """As a call, but return log-probabilities and their block maxima; overwritten by the next call."""
+    def ranked(self, token_ids: IntArray, positions: Any, totals: NDArray[np.float64]) -> Ranked:
+        """As a call, but return what is likeliest after outputs with log-probabilities `totals` (B, beam_size).
+
+        -inf is no output. Overwritten by the next call.
+        """
         ...
 
 

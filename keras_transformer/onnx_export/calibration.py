@@ -12,7 +12,7 @@ from keras_transformer.config import ModelConfig
 from keras_transformer.onnx_export.float_maps import FloatMaps
 from keras_transformer.onnx_export.graph import TransformerGraphs, Weights, padded_head_dim
 from keras_transformer.onnx_export.quantization import ActivationScale, activation_scale
-from keras_transformer.runtime import bundle as names
+from keras_transformer.runtime import names
 
 
 def calibrate(
@@ -109,6 +109,7 @@ def _decoder_feeds(
         names.LAST_POSITIONS: np.array([length - 1], np.int32),
         names.TOTAL_LENGTH: np.array([length], np.int32),
         names.WHOLE_LOGITS: np.array(True),
+        names.PROJECTED_ROWS: np.array([1]),
         names.SOURCE_PADDING_MASK: np.ones(source.shape, np.int32),
         names.CROSS_SHAPE: np.array([1, length, width], np.int64),
         names.ROW_SHAPE: np.array([1, length, width], np.int64),

@@ -4,7 +4,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from keras_transformer.runtime.bundle import Manifest, PrecisionRecord
+from keras_transformer.runtime.manifest import Manifest, PrecisionRecord
 
 # What a checkpoint tells of its training, in words; anything else stands under its own name.
 _TRAINING = {

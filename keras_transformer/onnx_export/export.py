@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_transformer.errors import UserError
+from keras_transformer.onnx_export.add_shortlist import write_shortlist
 from keras_transformer.onnx_export.calibration import calibrate
 from keras_transformer.onnx_export.card import model_card
 from keras_transformer.onnx_export.checkpoint import NOTES_FILE, Checkpoint
@@ -28,8 +29,9 @@ from keras_transformer.onnx_export.quality import (
 )
 from keras_transformer.onnx_export.quantization import Int8Maps
 from keras_transformer.onnx_export.verify import GateFailure, verify_bundle
-from keras_transformer.runtime import bundle as names
-from keras_transformer.runtime.bundle import Bundle, FileRecord, Manifest, PrecisionRecord
+from keras_transformer.runtime import names
+from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.manifest import FileRecord, Manifest, PrecisionRecord, write_manifest
 from keras_transformer.text.tokenizer import Tokenizer
 
 
@@ -43,6 +45,7 @@ def export_bundle(
     hub_licence: str | None = None,
     tests: Mapping[str, Pairs] | None = None,
     pairs: Pairs | None = None,
+    training_text: Pairs | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Bundle:
     """Write, prove and publish a bundle.
@@ -56,6 +59,7 @@ def export_bundle(
         hub_licence: The weights' licence by the hub's name, for the card's front matter.
         tests: Test sets by name; the bundle is scored on them for the manifest and the card.
         pairs: Validation text, on which int8 may lose little against float32; None leaves that out.
+        training_text: What the bundle's shortlist is learnt from; None leaves it out.
         report: Given one line for each stage.
 
     Raises:
@@ -82,7 +86,9 @@ def export_bundle(
             records[precision] = replace(records[precision], gate=measured)
         scores = {**manifest.scores, **_test_scores(folder, manifest, tests or {}, report)}
         manifest = replace(manifest, precisions=records, scores=scores)
-        names.write_manifest(folder, manifest)
+        if training_text:
+            manifest = write_shortlist(folder, manifest, training_text, report)
+        write_manifest(folder, manifest)
         notes = checkpoint.run / NOTES_FILE
         text = notes.read_text("utf-8") if notes.is_file() else ""
         (folder / names.CARD_FILE).write_text(model_card(manifest, text, hub_licence), "utf-8")
@@ -105,7 +111,7 @@ def _write_bundle(
             report(f"{precision}: writing")
             records[precision] = _write_graphs(checkpoint, folder, precision, float_kinds)
     manifest = _manifest(checkpoint, folder, records, *details)
-    names.write_manifest(folder, manifest)
+    write_manifest(folder, manifest)
     return manifest
 
 

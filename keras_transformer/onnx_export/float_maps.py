@@ -8,9 +8,9 @@ import onnx
 from numpy.typing import NDArray
 
 from keras_transformer.onnx_export.builder import CONTRIB, GraphBuilder
-from keras_transformer.onnx_export.maps import PROJECTION, Norm
+from keras_transformer.onnx_export.maps import PROJECTION, Norm, projected_rows
 from keras_transformer.onnx_export.quantization import quantize_columns
-from keras_transformer.runtime import bundle as names
+from keras_transformer.runtime import names
 
 SCREEN_DEVIATIONS = 4.0  # of a normalised value: what lies beyond is cut, which its bound accounts for
 
@@ -64,6 +64,7 @@ class FloatMaps:
             graph.nodes("Cast", [largest], [names.LARGEST], to=onnx.TensorProto.FLOAT)
             graph.output(names.LARGEST, np.float32, ["rows", "target"])
             return
+        x = projected_rows(graph, x)
         # An input with a default, so that onnxruntime keeps no packed copy for itself.
         graph.input(self._table(graph, table), np.float32, list(table.shape))
         whole = graph.input(names.WHOLE_LOGITS, np.bool_, [])
@@ -71,19 +72,17 @@ class FloatMaps:
         no_bytes = graph.constant("no_bytes", np.zeros((0, 0, 0), np.uint8))
 
         def logits_alone() -> list[str]:
-            nothing = [graph.node("Identity", [name]) for name in (empty, empty, no_bytes)]
+            nothing = [graph.node("Identity", [name]) for name in (empty, no_bytes)]
             return [_product(graph, x, names.TABLE, len(table)), *nothing]
 
         def screen() -> list[str]:
             estimate, rounded = _screen(graph, x, table, norm)
-            return [graph.node("Identity", [empty]), estimate, graph.node("Identity", [x]), rounded]
+            return [graph.node("Identity", [empty]), estimate, rounded]
 
-        outputs = [names.LOGITS, names.SCREENED_LOGITS, names.HIDDEN, names.ROUNDED_HIDDEN]
-        dtypes = [np.float32, np.float32, np.float32, np.uint8]
+        outputs = [names.LOGITS, names.SCREENED_LOGITS, names.ROUNDED_HIDDEN]
+        dtypes = [np.float32, np.float32, np.uint8]
         graph.choose(whole, outputs, dtypes, logits_alone, screen)
-        for name, dtype, width in zip(
-            outputs[1:], dtypes[1:], (len(table), *2 * [table.shape[1]]), strict=True
-        ):
+        for name, dtype, width in zip(outputs[1:], dtypes[1:], (len(table), table.shape[1]), strict=True):
             graph.output(name, dtype, ["rows", "target", width])
 
     def _table(self, graph: GraphBuilder, table: NDArray[np.float32]) -> str:

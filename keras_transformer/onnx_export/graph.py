@@ -21,7 +21,7 @@ from keras_transformer.config import ModelConfig
 from keras_transformer.onnx_export.builder import CONTRIB, GraphBuilder
 from keras_transformer.onnx_export.maps import CROSS_KEY_VALUE, Maps, Norm
 from keras_transformer.positions import sinusoidal_positions
-from keras_transformer.runtime import bundle as names
+from keras_transformer.runtime import names
 
 LAYER_NORM_EPSILON = 1e-5
 HEAD_MULTIPLE = 8  # GroupQueryAttention takes head widths in steps of 8 (measured, onnxruntime 1.32)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_transformer.onnx_export.builder import GraphBuilder
+from keras_transformer.runtime import names
 
 # Names of the linear maps that are not one weight of the checkpoint.
 PROJECTION = "projection"
@@ -52,3 +53,15 @@ class Maps(Protocol):
         `norm` is the layer normalisation that x comes from.
         """
         ...
+
+
+def projected_rows(graph: GraphBuilder, x: str) -> str:
+    """Give x (R, T, D) out as it is, and let the projection read only its first `names.PROJECTED_ROWS` rows.
+
+    With none the projection costs nothing: for those that read `names.HIDDEN` (a shortlist).
+    """
+    graph.nodes("Identity", [x], [names.HIDDEN])
+    width: list[int | str] = ["rows", "target", "width"]
+    graph.output(names.HIDDEN, np.float32, width)
+    count = graph.input(names.PROJECTED_ROWS, np.int64, [1])
+    return graph.node("Slice", [x, graph.constant("first_row", np.zeros(1, np.int64)), count])

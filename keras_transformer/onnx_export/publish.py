@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_transformer.errors import UserError
-from keras_transformer.runtime.bundle import MANIFEST_FILE
+from keras_transformer.runtime.names import MANIFEST_FILE
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """The gate that int8 must pass: what it loses in translation, on the run's own validation text."""
 
+import gzip
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,6 +127,9 @@ def results(reference: Score, chosen: Chosen, num_pairs: int) -> dict[str, Any]:
 
 def _lines(path: Path, option: str = "--valid") -> list[str]:
     try:
-        return path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        data = path.read_bytes()
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
+        # "\n" alone ends a line: U+2028 and its like are text.
+        return [line.removesuffix("\r") for line in data.decode("utf-8").removesuffix("\n").split("\n")]
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"{option} must name files that can be read, {path} cannot: {error}.") from None

@@ -15,8 +15,8 @@ import onnx
 from numpy.typing import NDArray
 
 from keras_transformer.onnx_export.builder import CONTRIB, GraphBuilder
-from keras_transformer.onnx_export.maps import PROJECTION, Maps, Norm
-from keras_transformer.runtime import bundle as names
+from keras_transformer.onnx_export.maps import PROJECTION, Maps, Norm, projected_rows
+from keras_transformer.runtime import names
 
 WEIGHT_LEVELS = 63  # 7 bits: exact on AVX2
 TABLE_LEVELS = 127  # of the encoder's table, which no product reads
@@ -119,7 +119,7 @@ class Int8Maps:
         if PROJECTION in self._floats:
             return self._floats[PROJECTION].embed(graph, ids, table, shared=shared)
         rows = quantize_columns(table.T, WEIGHT_LEVELS if shared else TABLE_LEVELS)
-        stored = graph.constant("embedding/table", rows.values.T)  # (V, D)
+        stored = graph.constant(names.TABLE, rows.values.T)  # (V, D)
         scales = rows.scales[:, None] * np.float32(math.sqrt(table.shape[1]))  # (V, 1), √D folded
         integers = graph.node("Gather", [stored, ids], axis=0)  # (B, T, D)
         floats = graph.node("Cast", [integers], to=onnx.TensorProto.FLOAT)
@@ -133,7 +133,8 @@ class Int8Maps:
             self._floats[PROJECTION].project(graph, x, table, norm)
             return
         rows = quantize_columns(table.T)
-        stored = graph.constant("embedding/table", rows.values.T)  # (V, D), the one that `embed` reads
+        stored = graph.constant(names.TABLE, rows.values.T)  # (V, D), the one that `embed` reads
+        x = projected_rows(graph, x)
         turned = graph.node("Transpose", [stored], perm=[1, 0])  # folded when the session opens
         graph.nodes(
             "Identity", [self._product(graph, x, PROJECTION, turned, rows.scales, None)], [names.LOGITS]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_transformer.errors import UserError
-from keras_transformer.runtime import bundle as names
+from keras_transformer.runtime import names
 from keras_transformer.runtime.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -31,7 +31,16 @@ _RATIO_FROM_BYTES = 2**20  # small files may be as regular as they like
 _CHUNK_BYTES = 2**20
 _TEXTS = ("LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "NOTICE.md", "ATTRIBUTION.md")
 _GRAPHS = [file(name) for name in names.PRECISIONS for file in (names.encoder_file, names.decoder_file)]
-_FILES = frozenset({names.MANIFEST_FILE, names.TOKENIZER_FILE, names.CARD_FILE, *_TEXTS, *_GRAPHS})
+_FILES = frozenset(
+    {
+        names.MANIFEST_FILE,
+        names.TOKENIZER_FILE,
+        names.SHORTLIST_FILE,
+        names.CARD_FILE,
+        *_TEXTS,
+        *_GRAPHS,
+    }
+)
 _REGULAR_MODE = stat.S_IFREG | 0o644
 _ENCRYPTED = 0x1  # bit of a zip entry's flags
 _END_RECORD = struct.Struct("<4s4H2LH")  # end of central directory, 22 bytes

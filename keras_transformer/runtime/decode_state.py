@@ -1,6 +1,4 @@
-"""One batch on its way: its encoded sources, its caches, and the step that the search calls.
-
-Buffers are bound once; a step writes four small arrays and runs.
+"""What a search asks of a batch: logits, the likeliest token, the best continuations; and a whole target at once.
 
 Letters: B batch (sentences), R = B·beam_size rows (row r belongs to sentence r // beam_size), S source,
 T target, L cache length, H heads, K head width, V vocabulary.
@@ -8,93 +6,32 @@ T target, L cache length, H heads, K head width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.decoding.steps import Ranked
-from keras_transformer.runtime import bundle as names
-from keras_transformer.runtime.encoding import encode
-from keras_transformer.runtime.ranking import BoundRanking
+from keras_transformer.runtime import names
+from keras_transformer.runtime.batch_state import BatchState, IntArray
 
 if TYPE_CHECKING:
-    from keras_transformer.runtime.sessions import Engine
+    from keras_transformer.runtime.ranking import BoundRanking
+    from keras_transformer.runtime.short_projection import BoundProjection
 
-IntArray: TypeAlias = NDArray[np.integer[Any]]
-FloatArray: TypeAlias = NDArray[np.floating[Any]]
-
-
-_DEVICE_INPUTS = (names.TOKEN_IDS, names.POSITION_IDS, names.LAST_POSITIONS)
-_CHOSEN = (names.LIKELIEST, names.LARGEST)
+_LOGITS, _HIDDEN, _CHOSEN = (names.LOGITS,), (names.HIDDEN,), (names.LIKELIEST, names.LARGEST)
 _SCREENED = (names.SCREENED_LOGITS, names.HIDDEN, names.ROUNDED_HIDDEN)
-_DTYPES: dict[str, Any] = {names.ROUNDED_HIDDEN: np.uint8, names.LIKELIEST: np.int64}  # others: float32
 _NOT_FINITE = "The best logit must be a finite number, it is not. Check the weights."
-_TRUE, _FALSE = np.array(True), np.array(False)
-_YES, _NO = (ort.OrtValue.ortvalue_from_numpy(array) for array in (_TRUE, _FALSE))
 
 
-class _Step(NamedTuple):
-    """A step bound to its buffers."""
-
-    binding: ort.IOBinding
-    results: list[NDArray[Any]]
-
-
-class DecodeState:
-    """The decoder over one batch. Not for several threads at once; one state for each batch.
+class DecodeState(BatchState):
+    """The decoder over one batch, as a search calls it. Not for several threads at once; one state for each batch.
 
     Made by `Engine.start`.
-
-    Args:
-        engine: What runs.
-        source_ids: (B, S), right padded.
-        source_lengths: (B), each at least 1.
-        max_length: Target positions L to make room for.
-        beam_size: Rows of each sentence.
-        cancellation: Ends a running call of this state, which then raises `Cancelled`.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        source_ids: NDArray[np.int64],
-        source_lengths: NDArray[np.int32],
-        max_length: int,
-        beam_size: int = 1,
-        cancellation: Cancellation | None = None,
-    ) -> None:
-        self._engine = engine
-        self._max_length = max_length
-        self._beam_size = beam_size
-        self._cancellation = cancellation
-        manifest = engine.manifest
-        self._vocabulary_size = manifest.vocabulary_size
-        self._cross = self._encode(source_ids, source_lengths)
-        self._mask = (np.arange(self._cross.num_positions) < source_lengths[:, None]).astype(
-            np.int32
-        )  # (B, S)
-        num_rows = len(source_ids) * beam_size
-        expected = int(1.25 * source_ids.shape[1]) + 8  # most targets are no longer; the others grow
-        shape = (num_rows, manifest.num_heads, min(max_length, expected), manifest.cache_head_dim)
-        self._past: Any = engine.pool.room((2 * manifest.num_decoder_layers, *shape))
-        self._ranking: BoundRanking | None = None
-        self._arrays: dict[str, NDArray[Any]] = {}  # outputs of a step, for as many rows as there ever were
-        self._last = np.full(num_rows, -1, np.int32)  # position of each row's newest token
-        self._bind()
-
-    @property
-    def batch_size(self) -> int:
-        """Sentences B still in the batch."""
-        return len(self._mask)
-
-    @property
-    def beam_size(self) -> int:
-        """Rows of each sentence."""
-        return self._beam_size
+    _ranking: BoundRanking | None
+    _projections: dict[bool, BoundProjection]
 
     def __call__(self, token_ids: IntArray, positions: int | IntArray) -> NDArray[np.float32]:
         """Feed one token a row.
@@ -111,8 +48,10 @@ class DecodeState:
             ValueError: another number of tokens than rows, or no room left at a position.
             Cancelled: the state's cancellation was cancelled.
         """
-        (logits,) = self._step(token_ids, positions, (names.LOGITS,))
-        return logits
+        bound = self._short_step(token_ids, positions)
+        if bound is not None and self._shortlist is not None:
+            return self._shortlist.whole(bound.values)
+        return self._whole_step(token_ids, positions)
 
     def likeliest(self, token_ids: IntArray, positions: int | IntArray) -> NDArray[np.int64]:
         """Feed one token a row, as a call does; return the likeliest next token of each row.
@@ -125,6 +64,9 @@ class DecodeState:
             FloatingPointError: the best logit of a row is not a finite number.
             Cancelled: the state's cancellation was cancelled.
         """
+        bound = self._short_step(token_ids, positions)
+        if bound is not None and bound.tokens is not None:
+            return np.asarray(bound.tokens[self._best_of(bound.values)], np.int64)
         if self._engine.may_choose:
             likeliest, largest = self._step(token_ids, positions, _CHOSEN)
             if not np.isfinite(largest).all():
@@ -132,25 +74,29 @@ class DecodeState:
             return likeliest
         screen = self._engine.screen
         if screen is not None:
-            screened = screen.likeliest(*self._step(token_ids, positions, _SCREENED))
+            estimates, hidden, rounded = self._step(token_ids, positions, _SCREENED)
+            if self._shortlist is not None:
+                self._shortlist.mask(estimates)
+            screened = screen.likeliest(estimates, hidden, rounded)
             if screened is not None:
                 return screened
-        logits = self(token_ids, positions)  # the same step again, if it was screened, writes the same caches
-        found: NDArray[np.int64] = logits.argmax(axis=1)
-        if not np.isfinite(logits[self._row_numbers, found]).all():
-            raise FloatingPointError(_NOT_FINITE)
-        return found
+        # The same step again, if it was screened, writes the same caches.
+        return self._best_of(self._whole_step(token_ids, positions))
 
-    def ranked(self, token_ids: IntArray, positions: int | IntArray) -> Ranked:
-        """Feed one token a row, as a call does; return log-probabilities (R, V) and their block maxima.
+    def ranked(self, token_ids: IntArray, positions: int | IntArray, totals: NDArray[np.float64]) -> Ranked:
+        """Feed one token a row, as a call does; return what is likeliest after outputs of these `totals` (B, K).
 
         Raises:
             ValueError: another number of tokens than rows, or no room left at a position.
             Cancelled: the state's cancellation was cancelled.
         """
-        logits = self(token_ids, positions)
+        bound = self._short_step(token_ids, positions, totals)
+        if bound is not None and bound.ranking is not None:
+            return bound.ranking.ranked
+        logits = self._whole_step(token_ids, positions)
         if self._ranking is None:
-            self._ranking = self._engine.ranking.bind(logits)
+            self._ranking = self._engine.ranking.bind(logits, self._beam_size)
+        self._ranking.totals[:] = totals
         self._run(self._engine.ranking.session, self._ranking.binding)
         return self._ranking.ranked
 
@@ -170,7 +116,7 @@ class DecodeState:
             # GroupQueryAttention goes on from a filled cache only where R or T is 1 (onnxruntime 1.32).
             steps = [self(token_ids[:, t], position + t).copy() for t in range(length)]
             return np.stack(steps, axis=1)
-        logits = np.empty((rows, length, self._vocabulary_size), np.float32)
+        logits = np.empty((rows, length, self._engine.manifest.vocabulary_size), np.float32)
         self._feed(token_ids, position, {names.LOGITS: logits})
         return logits
 
@@ -203,244 +149,39 @@ class DecodeState:
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         return np.asarray(weights / weights.sum(axis=-1, keepdims=True), np.float32)
 
-    def copy_rows(self, sources: IntArray, destinations: IntArray) -> None:
-        """Make each row of `destinations` a copy of its row in `sources`, as it was before the call.
+    def _best_of(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = logits.argmax(axis=1)
+        # A sum is finite where all of it is: one pass for the few numbers there are.
+        if not np.isfinite(logits[self._buffers.row_numbers, found].sum(dtype=np.float64)):
+            raise FloatingPointError(_NOT_FINITE)
+        return found
 
-        Args:
-            sources, destinations: Row numbers (N,); a destination stands there once, and belongs to the
-                same sentence as its source.
+    def _whole_step(self, token_ids: IntArray, positions: int | IntArray) -> NDArray[np.float32]:
+        """Feed one token a row; project on the whole vocabulary."""
+        (logits,) = self._step(token_ids, positions, _LOGITS)
+        if self._shortlist is not None:
+            self._shortlist.mask(logits)
+        return logits
+
+    def _short_step(
+        self, token_ids: IntArray, positions: int | IntArray, totals: NDArray[np.float64] | None = None
+    ) -> BoundProjection | None:
+        """Feed one token a row and project on the shortlists of the batch; None where there are none to gather.
+
+        With `totals` (B, K) rank, too.
         """
-        sources, destinations = np.asarray(sources), np.asarray(destinations)
-        self._past.copy_rows(sources, destinations, self._last[sources] + 1)
-        self._last[destinations] = self._last[sources]
-        if self._engine.memory_device is not None:  # the caches lie elsewhere now
-            self._bind()
+        shortlist = self._shortlist
+        if shortlist is None or shortlist.tokens is None:
+            return None
+        (hidden,) = self._step(token_ids, positions, _HIDDEN)
+        ranked = totals is not None
+        bound = self._projections.get(ranked)
+        if bound is None:
+            bound = self._projections[ranked] = shortlist.bind(hidden, ranked)
+        if bound.ranking is not None:
+            bound.ranking.totals[:] = totals
+        self._run(bound.session, bound.binding)
+        return bound
 
-    def keep(self, sentences: IntArray) -> None:
-        """Keep only these sentences (numbers in the current batch), in this order: the rest costs less."""
-        sentences = np.asarray(sentences)
-        rows = self._rows(sentences)
-        self._past.keep(rows, self._last[rows] + 1)
-        self._cross.keep(sentences, np.full(len(sentences), self._mask.shape[1]))
-        self._mask = self._mask[sentences]
-        self._last = self._last[rows]
-        self._bind()
-
-    def replace(self, sentences: IntArray, source_ids: Sequence[IntArray]) -> None:
-        """Put new sources into the places of `sentences`; their rows start again at position 0.
-
-        Args:
-            sentences: Numbers in the current batch, each once.
-            source_ids: One array a sentence, as in `Engine.start`.
-
-        Raises:
-            ValueError: another number of sources than sentences, or a source breaks a rule of `Engine.start`.
-            Cancelled: the state's cancellation was cancelled.
-        """
-        sentences = np.asarray(sentences)
-        if len(sentences) != len(source_ids):
-            raise ValueError(
-                f"`source_ids` must hold one source a sentence ({len(sentences)}), got {len(source_ids)}. "
-                "Name as many of both."
-            )
-        ids, lengths = self._engine.padded(source_ids)
-        new = self._encode(ids, lengths)
-        grows = new.num_positions > self._cross.num_positions
-        if grows:
-            self._cross = self._cross.grown(new.num_positions)
-            self._mask = np.pad(self._mask, ((0, 0), (0, new.num_positions - self._mask.shape[1])))
-        self._cross.put(sentences, new)
-        self._mask[sentences] = np.arange(self._mask.shape[1]) < lengths[:, None]
-        self._last[self._rows(sentences)] = -1
-        if grows or self._engine.memory_device is not None:
-            self._bind()
-
-    def _rows(self, sentences: IntArray) -> IntArray:
-        return (sentences[:, None] * self._beam_size + np.arange(self._beam_size)).ravel()
-
-    def _encode(self, source_ids: NDArray[np.int64], source_lengths: NDArray[np.int32]) -> Any:
-        engine = self._engine
-        return encode(
-            engine.encoder,
-            engine.manifest,
-            engine.pool,
-            source_ids,
-            source_lengths,
-            self._run,
-        )
-
-    def _step(
-        self, token_ids: IntArray, positions: int | IntArray, outputs: tuple[str, ...]
-    ) -> list[NDArray[Any]]:
-        """Feed one token a row; these outputs, without their axis T."""
-        lowest, highest = (
-            (positions, positions)
-            if isinstance(positions, int)
-            else (int(positions.min()), int(positions.max()))
-        )
-        if token_ids.shape != self._last.shape or lowest < 0 or highest >= self._max_length:
-            raise ValueError(
-                f"`token_ids` must have shape ({len(self._last)},) at positions from 0 to "
-                f"{self._max_length - 1}, got shape {token_ids.shape} at {lowest} to {highest}. "
-                "Feed one token a row, and stop at `max_length`."
-            )
-        if highest >= self._past.num_positions:
-            self._grow(highest + 1)
-        self._tokens[:, 0] = token_ids
-        self._positions[:, 0] = positions
-        self._last[:] = positions
-        self._total[0] = highest + 1
-        step = self._steps.get(outputs)
-        if step is None:
-            step = self._steps[outputs] = self._bind_step(outputs)
-        for value, array in self._device_inputs:
-            value.update_inplace(array)
-        self._run(self._engine.decoder, step.binding)
-        return step.results
-
-    def _grow(self, needed: int) -> None:
-        """Make the caches longer: at least `needed` positions, and half as many again as they had."""
-        room = max(needed, self._past.num_positions * 3 // 2)
-        self._past = self._past.grown(min(room, self._max_length))
-        self._bind()
-
-    def _check_feed(self, token_ids: IntArray, position: int) -> None:
-        rows, length = token_ids.shape
-        if rows != len(self._last) or length < 1 or not 0 <= position <= self._max_length - length:
-            raise ValueError(
-                f"`token_ids` must have {len(self._last)} rows that end at or below position "
-                f"{self._max_length}, got shape {token_ids.shape} at {position}. Feed fewer tokens."
-            )
-
-    def _feed(self, token_ids: IntArray, position: int, outputs: dict[str, FloatArray]) -> None:
-        rows, length = token_ids.shape
-        if position + length > self._past.num_positions:
-            self._grow(position + length)
-        tokens = np.ascontiguousarray(token_ids, np.int64)
-        positions = np.tile(np.arange(position, position + length, dtype=np.int64), (rows, 1))
-        self._last[:] = position + length - 1
-        total = np.array([position + length], np.int32)
-        shapes = self._shapes(length)
-        binding = self._new_binding(tokens, positions, self._last, total, shapes, outputs)
-        self._run(self._engine.decoder, binding)
-
-    def _run(self, session: ort.InferenceSession, binding: ort.IOBinding) -> None:
-        cancellation = self._cancellation
-        if cancellation is None:
-            session.run_with_iobinding(binding)
-            return
-        options = ort.RunOptions()  # one a run: a terminated one would end every run to come
-        # Said to be absent, the entry is looked for in a Python `except`, which costs 25 µs a run.
-        options.add_run_config_entry("gpu_graph_id", "-1")
-
-        def terminate() -> None:
-            options.terminate = True
-
-        with cancellation.on_cancel(terminate):
-            try:
-                session.run_with_iobinding(binding, options)
-            except Exception:
-                cancellation.check()
-                raise
-        cancellation.check()
-
-    def _bind(self) -> None:
-        """The inputs of one step. On the CPU a step is four writes and a run, on a GPU three copies more."""
-        rows = len(self._last)
-        self._tokens = np.zeros((rows, 1), np.int64)
-        self._positions = np.zeros((rows, 1), np.int64)
-        self._total = np.ones(1, np.int32)
-        self._row_numbers = np.arange(rows)
-        self._step_shapes = self._shapes(1)
-        self._steps: dict[tuple[str, ...], _Step] = {}
-        self._ranking = None
-        device = self._engine.memory_device
-        # The total stays in CPU memory, where the kernel reads it.
-        self._device_inputs = (
-            []
-            if device is None
-            else [
-                (ort.OrtValue.ortvalue_from_numpy(array, device, 0), array)
-                for array in (self._tokens, self._positions, self._last)
-            ]
-        )
-
-    def _bind_step(self, outputs: tuple[str, ...]) -> _Step:
-        """The buffers of one step, bound once."""
-        rows, manifest = len(self._last), self._engine.manifest
-        arrays = {}
-        for name in outputs:
-            if name not in self._arrays or len(self._arrays[name]) < rows:
-                if name in _CHOSEN:
-                    width: tuple[int, ...] = ()
-                elif name in (names.HIDDEN, names.ROUNDED_HIDDEN):
-                    width = (manifest.model_dim,)
-                else:
-                    width = (manifest.vocabulary_size,)
-                self._arrays[name] = np.empty((rows, 1, *width), _DTYPES.get(name, np.float32))
-            arrays[name] = self._arrays[name][:rows]
-        binding = self._new_binding(
-            self._tokens, self._positions, self._last, self._total, self._step_shapes, arrays
-        )
-        for name, (value, _) in zip(_DEVICE_INPUTS, self._device_inputs, strict=False):
-            binding.bind_ortvalue_input(name, value)
-        return _Step(binding, [array[:, 0] for array in arrays.values()])
-
-    def _shapes(self, length: int) -> NDArray[np.int64]:
-        """The cross-attention's query shape, and that of its rows: (2, 3)."""
-        manifest = self._engine.manifest
-        width = manifest.num_heads * manifest.cache_head_dim
-        return np.array(
-            [[self.batch_size, self._beam_size * length, width], [len(self._last), length, width]], np.int64
-        )
-
-    def _new_binding(
-        self,
-        tokens: NDArray[np.int64],
-        positions: NDArray[np.int64],
-        last: NDArray[np.int32],
-        total: NDArray[np.int32],
-        shapes: NDArray[np.int64],
-        outputs: dict[str, NDArray[Any]],
-    ) -> ort.IOBinding:
-        """Bound to the memory of these arrays: the caller keeps them alive."""
-        layers = self._engine.manifest.num_decoder_layers
-        binding = self._engine.decoder.io_binding()
-        self._bind_inputs(binding, tokens, positions, last, total)
-        for name, array in (
-            (names.SOURCE_PADDING_MASK, self._mask),
-            (names.CROSS_SHAPE, shapes[0]),
-            (names.ROW_SHAPE, shapes[1]),
-        ):
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
-        if self._engine.may_leave_logits_out:
-            whole = _NO if names.SCREENED_LOGITS in outputs else _YES
-            binding.bind_ortvalue_input(names.WHOLE_LOGITS, whole)
-        for part, name in enumerate(names.cross_names(layers)):
-            self._cross.bind_part(binding.bind_input, name, part)
-        for part, name in enumerate(names.past_names(layers)):
-            self._past.bind_part(binding.bind_input, name, part)
-        for part, name in enumerate(names.present_names(layers)):
-            self._past.bind_part(
-                binding.bind_output, name, part
-            )  # in place: one buffer goes in and comes out
-        for name, output in outputs.items():
-            binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(output))
-        return binding
-
-    def _bind_inputs(
-        self,
-        binding: ort.IOBinding,
-        tokens: NDArray[np.int64],
-        positions: NDArray[np.int64],
-        last: NDArray[np.int32],
-        total: NDArray[np.int32],
-    ) -> None:
-        """What a step changes. Off the CPU binding copies."""
-        for name, array in (
-            (names.TOKEN_IDS, tokens),
-            (names.POSITION_IDS, positions),
-            (names.LAST_POSITIONS, last),
-            (names.TOTAL_LENGTH, total),
-        ):
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+    def _rebound(self) -> None:
+        self._ranking, self._projections = None, {}

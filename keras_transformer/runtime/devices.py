@@ -1,11 +1,13 @@
 """Which device and which precision run, and why: never another one in silence."""
 
+import os
 from collections.abc import Mapping
 
 import onnxruntime as ort
 
 from keras_transformer.errors import UserError
-from keras_transformer.runtime.bundle import Bundle, Manifest
+from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.manifest import Manifest
 
 DEVICES = ("auto", "cpu", "cuda")
 # What a device can run, the best first. CUDA has no kernel for GroupQueryAttention in float32, nor for the
@@ -103,3 +105,11 @@ def open_session(
             f"(it offers {', '.join(session.get_providers())}). {_INSTALL_CUDA}"
         )
     return session
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1

@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from keras_transformer.runtime import bundle as names
-from keras_transformer.runtime.bundle import Manifest
+from keras_transformer.runtime import names
 from keras_transformer.runtime.device_memory import DeviceMover
+from keras_transformer.runtime.manifest import Manifest
 from keras_transformer.runtime.memory import MemoryPool
 
 IntArray = NDArray[np.integer[Any]]

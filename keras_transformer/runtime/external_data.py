@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 # Message -> {field number: message in that field}, from onnx.proto.
@@ -30,7 +29,7 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # fields of TensorProto; a location of 
 
 _GRAPH, _INITIALIZER = 7, 5  # of the model, of the graph
 _DIMS, _DATA_TYPE, _NAME, _RAW_DATA = 1, 2, 8, 9  # fields of TensorProto
-_FLOAT = 1  # TensorProto.FLOAT
+_DTYPES = {1: "<f4", 2: "u1", 3: "i1"}  # of TensorProto.DataType
 
 
 def has_external_data(model: bytes) -> bool:
@@ -42,15 +41,15 @@ def has_external_data(model: bytes) -> bool:
     return _search(memoryview(model), "Model")
 
 
-def read_floats(model: bytes, names: Collection[str]) -> dict[str, NDArray[np.float32]]:
-    """The float32 weights of the main graph that have one of `names`, as copies.
+def read_weights(model: bytes, names: Collection[str]) -> dict[str, NDArray[Any]]:
+    """The weights of the main graph that have one of `names`, in float32, uint8 or int8, as copies.
 
     Raises:
-        ValueError: `model` is not in the protobuf wire format, or such a weight is not float32.
+        ValueError: `model` is not in the protobuf wire format, or such a weight is of another kind.
     """
     import numpy as np  # here: the window opens bundles' manifests long before it computes anything
 
-    found: dict[str, NDArray[np.float32]] = {}
+    found: dict[str, NDArray[Any]] = {}
     for number, graph in _fields(memoryview(model)):
         if number != _GRAPH or not isinstance(graph, memoryview):
             continue
@@ -66,9 +65,12 @@ def read_floats(model: bytes, names: Collection[str]) -> dict[str, NDArray[np.fl
                     parts[part] = value
             name = bytes(parts.get(_NAME, b"")).decode("utf-8")
             if name in names:
-                if parts.get(_DATA_TYPE) != _FLOAT or _RAW_DATA not in parts:
-                    raise ValueError(f"`model` must hold {name} in float32, it does not. Export it again.")
-                found[name] = np.frombuffer(parts[_RAW_DATA], "<f4").reshape(dims).astype(np.float32)
+                dtype = _DTYPES.get(parts.get(_DATA_TYPE, 0))
+                if dtype is None or _RAW_DATA not in parts:
+                    raise ValueError(
+                        f"`model` must hold {name} in float32, uint8 or int8, it does not. Export it again."
+                    )
+                found[name] = np.frombuffer(parts[_RAW_DATA], dtype).reshape(dims).copy()
     return found
 
 

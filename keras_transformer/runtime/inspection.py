@@ -18,7 +18,7 @@ from keras_transformer.decoding.greedy import GreedySearch
 from keras_transformer.decoding.limits import LoopGuard, length_limits
 from keras_transformer.decoding.search import run_to_end
 from keras_transformer.decoding.steps import BoolArray, Hypothesis, IntArray
-from keras_transformer.runtime.bundle import Manifest
+from keras_transformer.runtime.manifest import Manifest
 from keras_transformer.runtime.results import Alignment, Alternative, Scored
 from keras_transformer.text.tokenizer import SPACE_MARK, Tokenizer
 

@@ -21,9 +21,9 @@ from keras_transformer.decoding.beam import BeamSearch, check_beam
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.decoding.greedy import GreedySearch
 from keras_transformer.decoding.limits import LoopGuard, length_limits
-from keras_transformer.decoding.slots import Slots
+from keras_transformer.decoding.slots import SlotOptions, Slots
 from keras_transformer.decoding.steps import Ended, IntArray
-from keras_transformer.runtime.bundle import Manifest
+from keras_transformer.runtime.manifest import Manifest
 
 BATCH_SENTENCES = 32
 # Of all beams: with a beam of 4, 16 sentences take half the memory of 32 and are 10 % faster in int8, 4 % slower
@@ -57,6 +57,9 @@ class Scheduler:
         engine: What runs; see `sessions.Engine`.
         manifest: Of its bundle.
         num_workers: Batches that run at the same time, each on a thread of its own, at least 1.
+
+    An engine with a shortlist chooses among it, but for sentences that it does not cover: those run in batches of
+    their own, with the whole vocabulary.
     """
 
     def __init__(self, engine: Any, manifest: Manifest, num_workers: int = 1) -> None:
@@ -89,20 +92,40 @@ class Scheduler:
         order = list(range(len(sources)))
         if not in_order:
             order.sort(key=lambda row: -len(sources[row]))
+        shortlist = self._engine.shortlist
+        if shortlist is None:
+            self._run_all(order, sources, options, on_ended, cancellation, short=False)
+            return
+        for short in (False, True):
+            some = [row for row in order if shortlist.covers(sources[row]) == short]
+            self._run_all(some, sources, options, on_ended, cancellation, short=short)
+
+    def _run_all(
+        self,
+        order: list[int],
+        sources: Sequence[IntArray],
+        options: SearchOptions,
+        on_ended: Callable[[Ended], None],
+        cancellation: Cancellation | None,
+        *,
+        short: bool,
+    ) -> None:
         most = min(BATCH_SENTENCES, max(1, BATCH_ROWS // options.beam_size))
         waiting = _Waiting(order, [len(source) for source in sources], most)
         num_workers = min(self._num_workers, waiting.num_batches())
+
+        def worker(cancellation: Cancellation | None) -> _Worker:
+            return _Worker(self, sources, options, waiting, cancellation, short=short)
+
         if num_workers <= 1:
-            _Worker(self, sources, options, waiting, cancellation).run(on_ended)
+            worker(cancellation).run(on_ended)
         else:
-            self._run_threads(num_workers, sources, options, waiting, on_ended, cancellation)
+            self._run_threads(num_workers, worker, on_ended, cancellation)
 
     def _run_threads(
         self,
         num_workers: int,
-        sources: Sequence[IntArray],
-        options: SearchOptions,
-        waiting: _Waiting,
+        worker: Callable[[Cancellation], _Worker],
         on_ended: Callable[[Ended], None],
         cancellation: Cancellation | None,
     ) -> None:
@@ -111,7 +134,7 @@ class Scheduler:
 
         def work() -> None:
             try:
-                _Worker(self, sources, options, waiting, stop).run(events.put)
+                worker(stop).run(events.put)
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 events.put(error)
             else:
@@ -137,16 +160,18 @@ class Scheduler:
         longest: int,
         options: SearchOptions,
         cancellation: Cancellation | None,
+        *,
+        short: bool,
     ) -> Any:
         """A decoding state for sentences, with room for outputs of `longest` tokens."""
-        return self._engine.start(sources, longest, options.beam_size, cancellation)
+        return self._engine.start(sources, longest, options.beam_size, cancellation, short=short)
 
     def search(
         self, state: Any, num_slots: int, options: SearchOptions, sources: Sequence[IntArray]
     ) -> Slots:
         """A search over `state` whose sentences are numbered as in `sources`."""
         manifest = self._manifest
-        shared = {
+        shared: SlotOptions = {
             "bos_id": manifest.bos_id,
             "eos_id": manifest.eos_id,
             "pad_id": manifest.pad_id,
@@ -234,7 +259,10 @@ class _Worker:
         options: SearchOptions,
         waiting: _Waiting,
         cancellation: Cancellation | None,
+        *,
+        short: bool,
     ) -> None:
+        self._short = short
         self._scheduler = scheduler
         self._sources = sources
         self._options = options
@@ -248,7 +276,9 @@ class _Worker:
             self._check()
             sources = [self._sources[row] for row in rows]
             longest = int(self._limits.max())
-            state = self._scheduler.start(sources, longest, self._options, self._cancellation)
+            state = self._scheduler.start(
+                sources, longest, self._options, self._cancellation, short=self._short
+            )
             search = self._scheduler.search(state, len(rows), self._options, self._sources)
             search.put(np.arange(len(rows)), rows, self._limits[rows])
             self._run_batch(state, search, on_ended)

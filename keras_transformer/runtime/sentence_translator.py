@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.decoding.steps import Ended, IntArray
-from keras_transformer.runtime.bundle import Manifest
 from keras_transformer.runtime.inspection import Inspector
+from keras_transformer.runtime.manifest import Manifest
 from keras_transformer.runtime.outputs import Outputs, Report, settle, to_output
 from keras_transformer.runtime.scheduler import Scheduler, SearchOptions
 from keras_transformer.runtime.sentence_cache import SentenceCache

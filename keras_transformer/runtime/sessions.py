@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.errors import UserError
-from keras_transformer.runtime import bundle as names
-from keras_transformer.runtime.bundle import Bundle, Manifest
+from keras_transformer.runtime import names
+from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.runtime.decode_state import DecodeState
 from keras_transformer.runtime.device_memory import DeviceMover
 from keras_transformer.runtime.devices import (
@@ -24,10 +24,13 @@ from keras_transformer.runtime.devices import (
     choose_precision,
     open_session,
 )
-from keras_transformer.runtime.external_data import read_floats
+from keras_transformer.runtime.external_data import read_weights
+from keras_transformer.runtime.manifest import Manifest
 from keras_transformer.runtime.memory import MemoryPool, give_back_freed
 from keras_transformer.runtime.ranking import Ranking
 from keras_transformer.runtime.screen import Screen
+from keras_transformer.runtime.short_projection import BatchShortlist, ShortProjection
+from keras_transformer.runtime.shortlist import Shortlist
 
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 
@@ -42,7 +45,9 @@ class Engine:
         manifest: Of the bundle.
         screen: Finds the likeliest token without computing every logit; None where the graph cannot.
         pool: Where the keys and values of a batch get their memory.
-        may_leave_logits_out: Whether the decoder asks which of its ends to compute.
+        shortlist: Which target tokens a sentence may be translated with; None where it was not asked for.
+        may_screen: Whether the decoder asks which of its ends to compute.
+        may_project_less: Whether the decoder can do without its projection.
         may_choose: Whether the decoder finds the likeliest tokens by itself.
     """
 
@@ -64,11 +69,15 @@ class Engine:
         self.device_note = device_note
         self.precision = precision
         self.screen = screen
-        self.may_leave_logits_out = any(item.name == names.WHOLE_LOGITS for item in decoder.get_inputs())
+        inputs = {item.name for item in decoder.get_inputs()}
+        self.may_screen = names.WHOLE_LOGITS in inputs
+        self.may_project_less = names.PROJECTED_ROWS in inputs
         self.may_choose = any(item.name == names.LIKELIEST for item in decoder.get_outputs())
         if pool is None and device == "cpu":
             pool = MemoryPool(self.cache_dtype)
         self.pool = pool or DeviceMover(device, PROVIDERS[device], self.cache_dtype)
+        self.shortlist: Shortlist | None = None
+        self._short_projection: ShortProjection | None = None
         self._shared: Any = None
 
     @classmethod
@@ -80,6 +89,7 @@ class Engine:
         *,
         precision: str | None = None,
         allow_spinning: bool = False,
+        shortlist: bool = False,
     ) -> "Engine":
         """Open both graphs of a bundle.
 
@@ -92,9 +102,11 @@ class Engine:
             precision: None takes the fastest that the bundle has: int8, then fp32 on the CPU; fp16, then
                 fp32 under CUDA.
             allow_spinning: Let idle threads wait in a busy loop: a little faster, at the price of a core.
+            shortlist: Load the bundle's shortlist, for batches that ask for it.
 
         Raises:
-            UserError: an unknown device, no CUDA where it was asked for, a precision that is missing.
+            UserError: an unknown device, no CUDA where it was asked for, a precision that is missing, or no
+                shortlist where one was asked for.
         """
         if device not in DEVICES:
             raise UserError(f"`device` must be one of {', '.join(DEVICES)}, got {device!r}.")
@@ -103,12 +115,12 @@ class Engine:
         chosen, note = choose_device(bundle.manifest, device, precision)
         if chosen == "cuda":
             try:
-                return cls._load(bundle, "cuda", note, num_threads, precision, allow_spinning)
+                return cls._load(bundle, "cuda", note, num_threads, precision, allow_spinning, shortlist)
             except UserError as error:
                 if device == "cuda":
                     raise
                 note = f"CPU: {error}"
-        return cls._load(bundle, "cpu", note, num_threads, precision, allow_spinning)
+        return cls._load(bundle, "cpu", note, num_threads, precision, allow_spinning, shortlist)
 
     @classmethod
     def _load(
@@ -119,10 +131,13 @@ class Engine:
         num_threads: int | None,
         precision: str | None,
         allow_spinning: bool,
+        shortlist: bool,
     ) -> "Engine":
         precision = choose_precision(bundle, device, precision)
+        candidates = bundle.read_shortlist() if shortlist else None
         graph = bundle.read_graph(precision, "decoder")
         shared, screen = _shared_weights(graph) if device == "cpu" else ({}, None)
+        weights = _short_weights(graph, shared) if candidates is not None else {}
         values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in shared.items()}
         decoder = open_session(graph, device, num_threads, allow_spinning, values)
         del graph  # never both in memory
@@ -131,6 +146,8 @@ class Engine:
         encoder = open_session(graph, device, num_threads, allow_spinning, values)
         engine = cls(encoder, decoder, bundle.manifest, device, note, precision, screen)
         engine._shared = shared, values  # the sessions read this memory
+        if candidates is not None:
+            engine._use_shortlist(candidates, weights)
         del graph
         give_back_freed()
         return engine
@@ -151,12 +168,35 @@ class Engine:
         """What keys and values are kept in."""
         return np.float16 if self.precision == "fp16" else np.float32
 
+    def _use_shortlist(self, shortlist: Shortlist, weights: dict[str, NDArray[Any]]) -> None:
+        if names.TABLE not in weights or not self.may_project_less:
+            raise UserError(
+                f"`shortlist` must run with a decoder that can do without its projection, {self.precision} on "
+                f"{self.device} cannot. Take int8 or fp32 on the CPU, or export the model again."
+            )
+        threads = self.decoder.get_session_options().intra_op_num_threads
+        self.shortlist, self._short_projection = shortlist, ShortProjection(weights, threads)
+
+    def batch_shortlist(self, sources: Sequence[IntArray], beam_size: int) -> BatchShortlist:
+        """The shortlists of a batch's sources.
+
+        Raises:
+            ValueError: the engine was loaded without one.
+        """
+        if self.shortlist is None or self._short_projection is None:
+            raise ValueError(
+                "`short` must be False where the engine has no shortlist, got True. Load it with `shortlist`."
+            )
+        return BatchShortlist(self.shortlist, self._short_projection, sources, beam_size)
+
     def start(
         self,
         source_ids: Sequence[IntArray],
         max_length: int | None = None,
         beam_size: int = 1,
         cancellation: Cancellation | None = None,
+        *,
+        short: bool = False,
     ) -> DecodeState:
         """Encode one batch and make room for its targets.
 
@@ -165,6 +205,7 @@ class Engine:
             max_length: Target positions to make room for, BOS counted; None takes the model's.
             beam_size: Rows of each sentence, at least 1.
             cancellation: Ends this call, and later those of the state, within some milliseconds.
+            short: Whether steps choose among the sentences' shortlists alone, which must cover them.
 
         Raises:
             ValueError: no rows, an empty row, one that is longer than the model's `max_length`, an id
@@ -178,7 +219,8 @@ class Engine:
             )
         if beam_size < 1:
             raise ValueError(f"`beam_size` must be at least 1, got {beam_size}. One is greedy search.")
-        return DecodeState(self, *self.padded(source_ids), max_length or limit, beam_size, cancellation)
+        ids, lengths = self.padded(source_ids)
+        return DecodeState(self, ids, lengths, max_length or limit, beam_size, cancellation, short)
 
     def padded(self, rows: Sequence[IntArray]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Source ids (B, S), right padded, and lengths (B).
@@ -209,9 +251,18 @@ class Engine:
 
 def _shared_weights(decoder: bytes) -> tuple[dict[str, NDArray[np.float32]], Screen | None]:
     """The table, which both graphs and the screen read from one place, and the screen; of a float32 table."""
-    found = read_floats(decoder, (names.SCREEN_NORMS, names.SCREEN_SCALE))
+    found = read_weights(decoder, (names.SCREEN_NORMS, names.SCREEN_SCALE))
     if names.SCREEN_NORMS not in found:
         return {}, None
-    table = read_floats(decoder, (names.TABLE,))
+    table = read_weights(decoder, (names.TABLE,))
     screen = Screen(table[names.TABLE], found[names.SCREEN_NORMS], found[names.SCREEN_SCALE].item())
     return table, screen
+
+
+def _short_weights(decoder: bytes, shared: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What a `ShortProjection` reads; a table that is in memory already serves it too."""
+    wanted = {names.TABLE, names.TABLE_SCALES, names.INPUT_SCALE, names.INPUT_ZERO_POINT} - shared.keys()
+    try:
+        return {**read_weights(decoder, wanted), **shared}
+    except ValueError:  # float16, which no CPU multiplies: `Engine` says so
+        return {}

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-_TYPES = {np.dtype(np.float32): 1, np.dtype(np.int64): 7, np.dtype(np.float16): 10}  # TensorProto.DataType
+CONTRIB = "com.microsoft"  # onnxruntime's own operators
+_TYPES = {  # TensorProto.DataType
+    np.dtype(np.float32): 1,
+    np.dtype(np.uint8): 2,
+    np.dtype(np.int8): 3,
+    np.dtype(np.int64): 7,
+    np.dtype(np.float16): 10,
+    np.dtype(np.float64): 11,
+}
 _OPSET, _IR_VERSION = 21, 10
 _INTEGER = 2  # AttributeProto.AttributeType
 
@@ -38,18 +46,21 @@ class SmallGraph:
         self._parts += _field(5, tensor + _field(8, name.encode()) + _field(9, data))
         return name
 
-    def node(self, operator: str, inputs: Sequence[str], output: str, **attributes: int) -> str:
-        """Add a node with one result; attributes are whole numbers from 0."""
-        node = b"".join(_field(1, name.encode()) for name in inputs) + _field(2, output.encode())
-        node += _field(4, operator.encode())
+    def node(
+        self, operator: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: int
+    ) -> str:
+        """Add a node; attributes are whole numbers from 0. `output` names its result, or several with commas."""
+        node = b"".join(_field(1, name.encode()) for name in inputs)
+        node += b"".join(_field(2, name.encode()) for name in output.split(","))
+        node += _field(4, operator.encode()) + _field(7, domain.encode())
         for name, value in attributes.items():
             node += _field(5, _field(1, name.encode()) + _number(3, value) + _number(20, _INTEGER))
         self._parts += _field(1, node)
         return output
 
     def __bytes__(self) -> bytes:
-        opset = _field(1, b"") + _number(2, _OPSET)
-        return _number(1, _IR_VERSION) + _field(7, self._parts) + _field(8, opset)
+        opsets = [_field(1, b"") + _number(2, _OPSET), _field(1, CONTRIB.encode()) + _number(2, 1)]
+        return _number(1, _IR_VERSION) + _field(7, self._parts) + b"".join(_field(8, one) for one in opsets)
 
 
 def _value(name: str, dtype: Any, num_axes: int) -> bytes:

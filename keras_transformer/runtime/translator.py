@@ -6,15 +6,16 @@ between the spaces and line breaks they stood in.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.errors import UserError
-from keras_transformer.runtime.bundle import Bundle, Manifest
+from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.devices import num_cores
 from keras_transformer.runtime.inspection import Inspector
+from keras_transformer.runtime.manifest import Manifest
 from keras_transformer.runtime.outputs import (
     OnProgress,
     Outputs,
@@ -88,6 +89,7 @@ class Translator:
         *,
         precision: str | None = None,
         cache_size: int = CACHED_SENTENCES,
+        shortlist: bool = False,
     ) -> Translator:
         """Load a bundle.
 
@@ -97,9 +99,14 @@ class Translator:
             num_threads: CPU threads, at least 1; None takes every core.
             precision: "fp32", "fp16" or "int8"; None takes the fastest that the bundle has.
             cache_size: Sentences to remember, at least 0.
+            shortlist: Choose among the likely translations of a sentence's own tokens, by the bundle's
+                shortlist: faster, and now and then another word. Of sentences with a token that the training
+                text hardly had, of given beginnings and of given translations the whole vocabulary stays.
+                Scores are relative to what was chosen among.
 
         Raises:
-            UserError: there is no bundle, it is damaged, or `device` or `precision` cannot run here.
+            UserError: there is no bundle, it is damaged or has no shortlist, or `device` or `precision` cannot
+                run here.
         """
         if folder is None and not SHIPPED_BUNDLE.is_dir():
             raise UserError(
@@ -108,7 +115,7 @@ class Translator:
             )
         bundle = Bundle.open(SHIPPED_BUNDLE if folder is None else folder)
         tokenizer = Tokenizer.from_file(bundle.tokenizer_path)
-        engine = Engine.load(bundle, device, num_threads, precision=precision)
+        engine = Engine.load(bundle, device, num_threads, precision=precision, shortlist=shortlist)
         num_workers = 1 if engine.device != "cpu" else num_threads or num_cores()
         return cls(engine, tokenizer, bundle.manifest, num_workers=num_workers, cache_size=cache_size)
 
@@ -285,11 +292,3 @@ class Translator:
             put_together(text, document, outputs, options)
             for text, document in zip(texts, documents, strict=True)
         ]
-
-
-def num_cores() -> int:
-    """The cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1

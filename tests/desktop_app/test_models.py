@@ -16,7 +16,8 @@ from desktop_app.models import AlreadyInstalledError, Models, models_path, read_
 from keras_transformer.decoding.cancellation import Cancellation, Cancelled
 from keras_transformer.errors import UserError
 from keras_transformer.runtime.archive import pack
-from keras_transformer.runtime.bundle import CARD_FILE, MANIFEST_FILE, TOKENIZER_FILE, Bundle
+from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.names import CARD_FILE, MANIFEST_FILE, TOKENIZER_FILE
 from tests.onnx_export import runs
 
 REPOSITORY = Path(__file__).resolve().parents[2]

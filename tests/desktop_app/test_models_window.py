@@ -8,7 +8,7 @@ from desktop_app.background import Background
 from desktop_app.messages import Messages
 from desktop_app.models import Models
 from keras_transformer.errors import UserError
-from keras_transformer.runtime.bundle import MANIFEST_FILE
+from keras_transformer.runtime.names import MANIFEST_FILE
 from tests.desktop_app.conftest import pump, pump_for
 from tests.desktop_app.test_models import bundle_folder, make, make_zip, models  # noqa: F401 - fixtures
 

@@ -11,8 +11,9 @@ from keras_transformer.onnx_export.calibration import calibrate
 from keras_transformer.onnx_export.float_maps import FloatMaps
 from keras_transformer.onnx_export.graph import TransformerGraphs, alignment_layer, padded_head_dim
 from keras_transformer.onnx_export.quantization import Int8Maps
-from keras_transformer.runtime import bundle as names
-from keras_transformer.runtime.bundle import Bundle, FileRecord, Manifest, PrecisionRecord
+from keras_transformer.runtime import names
+from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.manifest import FileRecord, Manifest, PrecisionRecord, write_manifest
 from keras_transformer.text.tokenizer import train_tokenizer
 from tests.reference import transformer as oracle
 
@@ -169,5 +170,5 @@ def write_bundle(folder, config, weights, precisions=("fp32",)):
             )
         },
     )  # fmt: skip
-    names.write_manifest(folder, manifest)
+    write_manifest(folder, manifest)
     return Bundle.open(folder)

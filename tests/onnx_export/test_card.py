@@ -5,7 +5,7 @@ from dataclasses import replace
 from huggingface_hub import ModelCard
 
 from keras_transformer.onnx_export.card import model_card
-from keras_transformer.runtime.bundle import FileRecord, PrecisionRecord
+from keras_transformer.runtime.manifest import FileRecord, PrecisionRecord
 from tests.onnx_export import runs
 
 FILE = FileRecord("name", 1_500_000, "0" * 64)

@@ -7,7 +7,7 @@ import pytest
 
 from keras_transformer.onnx_export.float_maps import FloatMaps
 from keras_transformer.onnx_export.graph import TransformerGraphs, padded_head_dim
-from keras_transformer.runtime import bundle as names
+from keras_transformer.runtime import names
 from tests.onnx_export import runs
 from tests.reference import transformer as oracle
 
@@ -72,6 +72,7 @@ def _one_step(decoder, config, keys_values, lengths):
         names.TOTAL_LENGTH: np.ones(1, np.int32),
         names.SOURCE_PADDING_MASK: (np.arange(7) < lengths[:, None]).astype(np.int32),
         names.WHOLE_LOGITS: np.array(True),
+        names.PROJECTED_ROWS: np.array([2]),
         names.CROSS_SHAPE: shape,
         names.ROW_SHAPE: shape,
         **dict(zip(names.cross_names(config.num_decoder_layers), keys_values, strict=True)),

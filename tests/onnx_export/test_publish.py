@@ -7,7 +7,8 @@ import pytest
 
 from keras_transformer.errors import UserError
 from keras_transformer.onnx_export.publish import new_bundle
-from keras_transformer.runtime.bundle import Bundle, write_manifest
+from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.manifest import write_manifest
 from tests.onnx_export import runs
 
 

@@ -1,5 +1,6 @@
 """The command: what it prints, what it leaves, how it ends."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -238,3 +239,29 @@ def test_a_folder_with_something_else_is_not_overwritten(tmp_path):
         "Choose another folder."
     )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+def test_a_shortlist_comes_with_the_export_or_later(tmp_path):
+    run = runs.write_run(tmp_path / "run")
+    text = []
+    for side, lines in (("en", runs.SENTENCES[1::2]), ("it", runs.SENTENCES[::2])):
+        text.append(tmp_path / f"{side}.gz")
+        text[-1].write_bytes(gzip.compress("".join(f"{line}\n" for line in lines * 5).encode()))
+    done = to_onnx(run, "--precision", "int8", "--shortlist", *text)
+    assert done.returncode == 0, done.stderr
+    assert "shortlist: learning from 10 pairs" in done.stderr.splitlines()
+    data = (run / "bundle" / "shortlist.npz").read_bytes()
+    plain = tmp_path / "plain"
+    assert to_onnx(run, "--precision", "int8", "--output", plain).returncode == 0
+    assert Bundle.open(plain).manifest.shortlist is None
+    command = [sys.executable, str(ROOT / "export" / "add_shortlist.py"), str(plain), *map(str, text)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, f"{plain}: shortlist.npz, 0.0 MB\n")
+    assert Bundle.open(plain).read_shortlist().to_bytes() == data
+    with_it = Translator.from_pretrained(plain, "cpu", 1, shortlist=True)
+    assert with_it.translate(runs.SENTENCES[1]).text
+    done = subprocess.run(
+        [*command[:2], str(tmp_path), *command[3:]], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: A model must be a folder with a manifest.json")

@@ -14,7 +14,8 @@ from keras_transformer.decoding.cancellation import Cancellation, Cancelled
 from keras_transformer.errors import UserError
 from keras_transformer.runtime import archive
 from keras_transformer.runtime.archive import pack, unpack
-from keras_transformer.runtime.bundle import CARD_FILE, MANIFEST_FILE, TOKENIZER_FILE, Bundle
+from keras_transformer.runtime.bundle import Bundle
+from keras_transformer.runtime.names import CARD_FILE, MANIFEST_FILE, TOKENIZER_FILE
 from tests.onnx_export import runs
 
 

@@ -9,9 +9,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from keras_transformer.errors import UserError
-from keras_transformer.runtime import bundle as names
-from keras_transformer.runtime.bundle import Bundle, FileRecord, Manifest
+from keras_transformer.runtime import names
+from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.runtime.external_data import has_external_data
+from keras_transformer.runtime.manifest import FileRecord, Manifest
 from tests.onnx_export import runs
 
 

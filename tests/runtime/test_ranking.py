@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from keras_transformer.decoding.candidates import num_blocks, summarise
+from keras_transformer.decoding.candidates import (
+    best_candidates,
+    num_blocks,
+    sound_candidates,
+    summarise,
+)
 from keras_transformer.runtime.ranking import Ranking
 
 
@@ -14,7 +19,7 @@ def test_log_probabilities_and_block_maxima_are_numpys(vocabulary):
     logits = np.random.default_rng(1).normal(0.0, 4.0, (3, vocabulary)).astype(np.float32)
     expected = summarise(logits)
     ranking = Ranking(vocabulary, 1)
-    bound = ranking.bind(logits)
+    bound = ranking.bind(logits, 1)
     log_probs = logits - expected.normalisers[:, None]
     for _ in range(2):  # log-probabilities are logits whose normaliser is 0
         ranking.session.run_with_iobinding(bound.binding)
@@ -33,7 +38,7 @@ def test_what_is_no_number_shows_in_the_maxima_of_its_row(broken):
     logits = np.random.default_rng(2).normal(0.0, 4.0, (2, 1500)).astype(np.float32)
     logits[1, 700] = broken
     ranking = Ranking(1500, 1)
-    bound = ranking.bind(logits)
+    bound = ranking.bind(logits, 1)
     ranking.session.run_with_iobinding(bound.binding)
     largest = bound.ranked.maxima.max(axis=1)
     assert (largest > -30.0).tolist() == [True, False]  # what beam search asks
@@ -44,9 +49,71 @@ def test_a_row_does_not_depend_on_its_mates():
     ranking = Ranking(1500, 1)
     alone = []
     for row in logits:
-        bound = ranking.bind(row[None].copy())
+        bound = ranking.bind(row[None].copy(), 1)
         ranking.session.run_with_iobinding(bound.binding)
         alone.append(bound.ranked.log_probs[0])
-    bound = ranking.bind(logits)
+    bound = ranking.bind(logits, 1)
     ranking.session.run_with_iobinding(bound.binding)
     np.testing.assert_array_equal(bound.ranked.log_probs, alone)
+
+
+BEAMS, SENTENCES = 3, 4
+RANKS = np.array([[2, 0, 1]] * SENTENCES)
+
+
+def ranked(logits, totals):
+    """The candidates of a run, and NumPy's, of all but sentence 1."""
+    sentences = np.array([0, 2, 3])
+    ranking = Ranking(logits.shape[1], 1)
+    bound = ranking.bind(logits, BEAMS)
+    bound.totals[:] = totals
+    ranking.session.run_with_iobinding(bound.binding)
+    shape = (SENTENCES, BEAMS, -1)
+    maxima = bound.ranked.maxima.reshape(shape)
+    expected = best_candidates(logits.reshape(shape), maxima, totals, RANKS, 2 * BEAMS, sentences)
+    return sound_candidates(bound.ranked.best, sentences, logits.shape[1], 2 * BEAMS), expected
+
+
+@pytest.mark.parametrize("vocabulary", [7, 1000, 1024, 8000])
+def test_the_best_continuations_are_numpys(vocabulary):
+    generator = np.random.default_rng(vocabulary)
+    logits = generator.normal(0.0, 4.0, (SENTENCES * BEAMS, vocabulary)).astype(np.float32)
+    totals = -generator.random((SENTENCES, BEAMS)) * 5.0
+    totals[1] = -np.inf  # a free slot
+    totals[2, 1:] = -np.inf  # one output
+    if vocabulary == 7:
+        totals[
+            2, 1
+        ] = -1.0  # 7 values are too few to tell whether the sixth ties with what follows, 14 are not
+    found, expected = ranked(logits, totals)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("column", [0, 5])
+def test_equal_continuations_are_left_to_numpy(column):
+    logits = np.random.default_rng(5).normal(0.0, 1.0, (SENTENCES * BEAMS, 1024)).astype(np.float32)
+    totals = np.zeros((SENTENCES, BEAMS))
+    assert ranked(logits.copy(), totals)[0] is not None
+    # The best and the second, or the sixth and what follows.
+    logits[6] = -20.0
+    logits[6, :8] = 9.0 - np.arange(8)
+    logits[6, column + 1] = logits[6, column]
+    logits[7:9] = logits[6] - 60.0
+    logits[7:9, 900] = 20.0  # their mass lies elsewhere
+    totals[2, 1:] = -40.0
+    found, expected = ranked(logits, totals)
+    assert found is None
+    assert (expected.totals[1, 0] == expected.totals[1, 1]) == (column == 0)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_what_is_no_number_is_left_to_numpy(broken):
+    logits = np.random.default_rng(6).normal(0.0, 4.0, (SENTENCES * BEAMS, 1024)).astype(np.float32)
+    logits[9:, 77] = broken  # every output of the last sentence
+    ranking = Ranking(1024, 1)
+    bound = ranking.bind(logits, BEAMS)
+    ranking.session.run_with_iobinding(bound.binding)
+    everyone, others = np.arange(SENTENCES), np.arange(SENTENCES - 1)
+    assert sound_candidates(bound.ranked.best, everyone, 1024, 2 * BEAMS) is None
+    assert sound_candidates(bound.ranked.best, others, 1024, 2 * BEAMS) is not None

@@ -22,6 +22,8 @@ MANIFEST = SimpleNamespace(bos_id=BOS, eos_id=EOS, pad_id=PAD, max_length=24)
 class TreeEngine:
     """Sentences are told apart by their first token. Notes what was begun; `delay` seconds a step."""
 
+    shortlist = None
+
     def __init__(self, ending=1.0, delay=0.0):
         self.tree, self.delay = Tree(30, 4, ending=ending), delay
         self.begun: list[list[int]] = []
@@ -31,7 +33,7 @@ class TreeEngine:
         self.threads = set()
         self.fail_at = None
 
-    def start(self, sources, max_length, beam_size, cancellation):
+    def start(self, sources, max_length, beam_size, cancellation, *, short):
         engine = self
         engine.begun.append([int(source[0]) for source in sources])
 

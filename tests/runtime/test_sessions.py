@@ -310,7 +310,7 @@ def test_a_step_ranks_what_it_gives(engine, sources, target):
     logits = engine.start(sources, 6, 2)(np.repeat(target[:, 0], 2), 0)
     state = engine.start(sources, 6, 2)
     for _ in range(2):  # the same token at the same place writes the same caches
-        ranked = state.ranked(np.repeat(target[:, 0], 2), 0)
+        ranked = state.ranked(np.repeat(target[:, 0], 2), 0, np.zeros((len(target), 2)))
         expected = logits - summarise(logits).normalisers[:, None]
         np.testing.assert_allclose(ranked.log_probs, expected, rtol=0, atol=1e-5)  # two float32 sums
         np.testing.assert_array_equal(ranked.maxima.max(axis=1), ranked.log_probs.max(axis=1))

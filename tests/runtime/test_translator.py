@@ -25,13 +25,14 @@ class ScriptedEngine:
     """Writes `speak(source text)`; None means that it babbles without end. Notes the batches it was given."""
 
     device, precision, device_note = "cpu", "fp32", "CPU: scripted"
+    shortlist = None
 
     def __init__(self, speak=str.upper):
         self.tokenizer = runs.tokenizer()
         self.speak = speak
         self.started: list[list[int]] = []
 
-    def start(self, source_ids, max_length=None, beam_size=1, cancellation=None):
+    def start(self, source_ids, max_length=None, beam_size=1, cancellation=None, *, short=False):
         self.started.append([len(row) for row in source_ids])
         outputs = []
         for row in source_ids:
@@ -223,7 +224,7 @@ class Slow(ScriptedEngine):
     def at_step(self, number):
         """Called at each step with its number, from 1."""
 
-    def start(self, source_ids, max_length=None, beam_size=1, cancellation=None):
+    def start(self, source_ids, max_length=None, beam_size=1, cancellation=None, *, short=False):
         step = super().start(source_ids, max_length, beam_size, cancellation)
 
         def counted(token_ids, position):
