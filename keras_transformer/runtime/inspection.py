@@ -82,8 +82,12 @@ class Inspector:
             text = text.lstrip(" ") if space_needed else text
             if text.strip():
                 words[text] = words.get(text, 0.0) + probability
-        best = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:count]
-        return [Alternative(text, min(1.0, probability)) for text, probability in best]
+        best = sorted(words.items(), key=lambda item: (-item[1], item[0]))
+        # "sta" for "stazione" is no other word: what is written behind it makes it the likeliest one again.
+        others = [item for item in best[1:] if not best[0][0].strip().startswith(item[0].strip())]
+        return [
+            Alternative(text, min(1.0, probability)) for text, probability in [*best[:1], *others][:count]
+        ]
 
     def translate_from(self, source: str, prefix: str) -> tuple[str, Hypothesis]:
         """See `Translator.translate_from`: the whole text, and what the search found behind the prefix."""

@@ -25,7 +25,7 @@ from tests.desktop_app.test_app import (
 pytestmark = [needs_bundle, posix_only, pytest.mark.system]
 
 LIT = (0xFF, 0xD7, 0x5E)  # of the light palette
-LAYOUT = "Good morning {name}.\n\n  - THANK YOU.\n  - 12 €\n\tWrite to ann@example.org.\n"
+LAYOUT = "Good morning {name}.\n\n  - THANK YOU.\n  - 12 €\n\tMy address is ann@example.org.\n"
 
 
 def test_an_hour_in_a_minute(start, session_root, tmp_path):  # noqa: F811
@@ -64,7 +64,7 @@ def types_while_the_model_loads(hands, folder):
 def keeps_what_is_no_text(hands, folder):
     hands.paste(LAYOUT)
     first = hands.reads(lambda text: "GRAZIE" in text)
-    assert first == "Buongiorno {name}.\n\n  - GRAZIE.\n  - 12 €\n\tScrivi a ann@example.org.\n"
+    assert first == "Buongiorno {name}.\n\n  - GRAZIE.\n  - 12 €\n\tIl mio indirizzo è ann@example.org.\n"
     hands.key("ctrl+End")
     hands.type("Thank you.")
     hands.reads(lambda text: text == first + "Grazie.")

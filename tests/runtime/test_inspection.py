@@ -228,3 +228,11 @@ def test_the_shipped_model_finds_its_own_words_likely(shipped):
     first = own.split()[0]
     assert first in [one.text for one in shipped.alternatives(source, "", 3)]
     assert shipped.translate_from(source, first).text == own
+
+
+def test_a_beginning_of_the_likeliest_word_is_no_other_word(shipped):
+    prefix = "Dov'è la "
+    likeliest, *others = shipped.alternatives("Where is the station?", prefix, 5)
+    assert likeliest.text == "stazione"
+    assert others
+    assert not [other.text for other in others if "stazione".startswith(other.text)]
