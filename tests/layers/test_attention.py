@@ -203,15 +203,16 @@ def test_heads_must_divide_the_width():
         MultiHeadAttention(7).build((None, None, 30))
 
 
-@pytest.mark.parametrize("padded", [False, True])
-def test_a_mask_keeps_jax_from_the_flash_kernel(padded, monkeypatch):
-    """On a GPU Keras under JAX takes it unasked in bfloat16, and it refuses such masks; without one Keras chooses."""
+@pytest.mark.parametrize(("length", "padded"), [(6, False), (5, False), (6, True), (5, True)])
+def test_a_mask_or_an_odd_length_keeps_jax_from_the_flash_kernel(length, padded, monkeypatch):
+    """On a GPU Keras under JAX asks it in bfloat16, and it refuses these; otherwise Keras chooses."""
     asked = []
     real = ops.dot_product_attention
     monkeypatch.setattr(
         ops, "dot_product_attention", lambda *a, **k: (asked.append(k["flash_attention"]), real(*a, **k))[1]
     )
     layer = MultiHeadAttention(num_heads=2)
-    mask = np.array([[True] * 5, [True] * 3 + [False] * 2]) if padded else None
-    layer(np.ones((2, 5, 8), "float32"), key_padding_mask=mask)
-    assert asked[-1:] == [False if padded and keras.config.backend() == "jax" else None]
+    mask = np.array([[True] * length, [True] * 3 + [False] * (length - 3)]) if padded else None
+    layer(np.ones((2, length, 8), "float32"), key_padding_mask=mask)
+    refused = keras.config.backend() == "jax" and (padded or length % 2)
+    assert asked[-1:] == [False if refused else None]
