@@ -52,11 +52,11 @@ def mean_log_partition(hidden, table, shares, chunk_logits, needs_gradient=True)
             scores = ops.cast(ops.matmul(hidden_chunks[i], transposed), "float32")  # (size, V)
             largest = ops.max(scores, axis=-1, keepdims=True)
             exponentials = ops.exp(scores - largest)
-            sums = ops.sum(exponentials, axis=-1, keepdims=True)  # (size, 1)
-            log_partition = (largest + ops.log(sums))[:, 0]
+            partition = ops.sum(exponentials, axis=-1, keepdims=True)  # (size, 1)
+            log_partition = (largest + ops.log(partition))[:, 0]
             # A row's V exponentials need no pass of their own to be divided by their sum: what is multiplied with
             # them is divided. Half precision has not the range for that.
-            scale = 1.0 / sums
+            scale = 1.0 / partition
             if keras.backend.standardize_dtype(hidden.dtype) != "float32":
                 exponentials, scale = exponentials * scale, ops.ones_like(scale)
             exponentials, scale = ops.cast(exponentials, hidden.dtype), ops.cast(scale, hidden.dtype)

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 import keras
@@ -43,30 +43,58 @@ class _Ahead:
     """A train function of Keras's JAX trainer: (state, iterator of batches) → (logs, state)."""
 
     def __init__(self, model, buckets):
-        import jax
-
-        self._jax, self._step = jax, jax.jit(model.train_step, donate_argnums=0)
         # Those of most batches first: they are asked for first.
         ordered = sorted(buckets, key=lambda bucket: -bucket.batches)
         self._shapes = [(bucket.rows, bucket.source_length, bucket.target_length) for bucket in ordered]
-        self._tracing = threading.Lock()  # tracing sets what the model computes its loss from
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, "compile")
-        self._updates = {}  # by shape; futures at first
+        self._model, self._updates = model, None
 
     def __call__(self, state, iterator):
         batch = next(iterator)
-        if not self._updates:
-            self._state = self._jax.tree.map(lambda value: self._struct(value.shape, value.dtype), state)
-            self._updates = {shape: self._pool.submit(self._compile, shape) for shape in self._shapes}
-        x, y, _ = batch
-        return self._update((*x["source_ids"].shape, y.shape[1]))(state, batch)
+        if self._updates is None:
+            self._updates = Updates(self._model, state, self._shapes)
+        return self._updates(state, batch)
 
-    def _update(self, shape):
-        update = self._updates[shape]
+    def close(self):
+        """Wait for what is being compiled; begin no more."""
+        if self._updates is not None:
+            self._updates.close()
+
+
+class Updates:
+    """Keras's update of a model for batches of known shapes, compiled side by side from now on.
+
+    Args:
+        model: The compiled `Transformer`.
+        state: What Keras's JAX trainer gives an update, or arrays like it.
+        shapes: (B, S, T) of the batches, in the order in which they are likely to come.
+
+    Call arguments:
+        state: As above; its arrays are given away.
+        batch: (x, y, weights) of one of the shapes.
+
+    Returns:
+        Logs and the new state.
+    """
+
+    def __init__(self, model, state, shapes):
+        import jax
+
+        self._struct = jax.ShapeDtypeStruct
+        self._step = jax.jit(model.train_step, donate_argnums=0)
+        self._state = jax.tree.map(lambda value: self._struct(value.shape, value.dtype), state)
+        self._tracing = threading.Lock()  # tracing sets what the model computes its loss from
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, "compile")
+        # By shape; futures at first.
+        self._compiled = {shape: self._pool.submit(self._compile, shape) for shape in shapes}
+
+    def __call__(self, state, batch):
+        x, y, _ = batch
+        shape = (*x["source_ids"].shape, y.shape[1])
+        update = self._compiled[shape]
         if isinstance(update, Future):
             # One that nobody has begun with need not wait for the others.
-            update = self._updates[shape] = self._compile(shape) if update.cancel() else update.result()
-        return update
+            update = self._compiled[shape] = self._compile(shape) if update.cancel() else update.result()
+        return update(state, batch)
 
     def _compile(self, shape):
         rows, source_length, target_length = shape
@@ -77,8 +105,9 @@ class _Ahead:
             lowered = self._step.lower(self._state, (x, targets, weights))
         return lowered.compile()
 
-    def _struct(self, shape, dtype):
-        return self._jax.ShapeDtypeStruct(shape, dtype)
+    def wait(self):
+        """Return when all are compiled."""
+        wait(self._compiled.values())
 
     def close(self):
         """Wait for what is being compiled; begin no more."""

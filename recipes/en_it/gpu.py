@@ -16,7 +16,6 @@ import math
 import os
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -33,6 +32,7 @@ from keras_transformer.decoding.search import greedy_search
 from keras_transformer.model import build_transformer
 from keras_transformer.text.tokenizer import Tokenizer
 from keras_transformer.training.batches import Batches, Bucket
+from keras_transformer.training.compile_ahead import Updates
 from keras_transformer.training.feeds import as_fit_tuple, has_gpu, prefetched
 from keras_transformer.training.losses import LabelSmoothedCrossEntropy
 
@@ -65,6 +65,7 @@ def train(arguments, tokenizer, tables):
     pairs, last = _pairs(arguments, tokenizer, tables)
     every, latest = (_batches(some, config, arguments) for some in (pairs, last))
     print(f"{arguments.name}: {len(pairs):,} pairs, {model.count_params():,} weights", flush=True)
+    steps.updates.wait()  # the clock counts training alone
     progress = _Progress(arguments)
 
     def batches():
@@ -148,11 +149,9 @@ class _Progress:
 
 
 class _Steps:
-    """Keras's own update under JAX, compiled at once for every shape, all shapes side by side."""
+    """The state of a training under JAX, and its updates."""
 
     def __init__(self, model, batch_tokens):
-        import jax
-
         variables = (
             model.trainable_variables,
             model.non_trainable_variables,
@@ -164,24 +163,12 @@ class _Steps:
         places = [variable is model.optimizer._learning_rate for variable in model.optimizer.variables]
         self.rate_at = places.index(True)
         self.losses = []
-        step = jax.jit(model.train_step, donate_argnums=0)
-        avals = jax.tree.map(lambda value: jax.ShapeDtypeStruct(value.shape, value.dtype), self.state)
-
-        def lowered(length):
-            rows = batch_tokens // length
-            ids, weights = (jax.ShapeDtypeStruct((rows, length), name) for name in ("int32", "float32"))
-            return step.lower(avals, ({"source_ids": ids, "target_input_ids": ids}, ids, weights))
-
-        started = time.monotonic()
-        with ThreadPoolExecutor(len(LENGTHS)) as pool:  # tracing is Python's, compiling is not
-            compiling = {length: pool.submit(lowered(length).compile) for length in LENGTHS}
-            self.step_of = {length: one.result() for length, one in compiling.items()}
-        print(f"{len(LENGTHS)} shapes compiled in {time.monotonic() - started:.0f} s", flush=True)
+        rows = ((batch_tokens // length, length) for length in LENGTHS)
+        self.updates = Updates(model, self.state, [(count, length, length) for count, length in rows])
 
     def update(self, batch, rate):
         self.state[2][self.rate_at] = np.float32(rate)
-        length = batch.source_ids.shape[1]
-        logs, state = self.step_of[length](self.state, as_fit_tuple(batch))
+        logs, state = self.updates(self.state, as_fit_tuple(batch))
         self.state = tuple(list(some) for some in state)
         self.losses.append(logs["loss"])
 
@@ -191,6 +178,7 @@ class _Steps:
         return mean
 
     def write_back(self):
+        self.updates.close()
         for some, values in zip(self.variables, self.state, strict=True):
             for variable, value in zip(some, values, strict=True):
                 variable.assign(value)
@@ -269,12 +257,10 @@ def _pairs(arguments, tokenizer, tables):
 
     ratio = math.inf if arguments.uncleaned else 2.2
     marks = tables["everyday"]
-    everyday = [
-        pair for pair, mark in zip(read("all"), marks, strict=True) if mark and fits(*pair, ratio=ratio)
-    ]
-    others = [
-        pair for pair, mark in zip(read("all"), marks, strict=True) if not mark and fits(*pair, ratio=ratio)
-    ]
+    everyday, others = [], []
+    for pair, mark in zip(read("all"), marks, strict=True):
+        if fits(*pair, ratio=ratio):
+            (everyday if mark else others).append(pair)
     pairs = everyday * arguments.everyday + others
     if arguments.augmented:
         pairs += [pair for pair in read("augmented") if fits(*pair, ratio=ratio)]
