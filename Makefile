@@ -10,7 +10,10 @@ NO_BACKEND := $(patsubst %,tests/training/test_%.py,batches data durable ranking
 BACKEND_TESTS := tests/layers $(filter-out $(NO_BACKEND),$(wildcard tests/training/test_*.py))
 BACKEND_TESTS += tests/test_generation.py tests/test_model.py tests/test_model_training.py
 
-.PHONY: run test test-once lint bench frozen clean $(addprefix test-,$(BACKENDS))
+# What measures how fast it is answered: to run with nothing beside it.
+TIMED_TESTS := tests/desktop_app tests/runtime
+
+.PHONY: run test test-timed test-once lint bench frozen clean $(addprefix test-,$(BACKENDS))
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -34,10 +37,13 @@ run: $(VENV)/run.stamp $(RUN)/bundle/manifest.json
 	$(BIN)/python examples/first_light.py $(RUN)/bundle
 	-@if [ -n "$$DISPLAY" ]; then $(BIN)/python -m desktop_app; fi
 
-test: test-once $(addprefix test-,$(BACKENDS))
+test: test-timed test-once $(addprefix test-,$(BACKENDS))
+
+test-timed: $(VENV)/dev.stamp
+	KERAS_BACKEND=torch $(BIN)/python -m pytest $(TIMED_TESTS)
 
 test-once: $(VENV)/dev.stamp
-	KERAS_BACKEND=torch $(BIN)/python -m pytest tests $(addprefix --ignore=,$(BACKEND_TESTS))
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests $(addprefix --ignore=,$(TIMED_TESTS) $(BACKEND_TESTS))
 
 $(addprefix test-,$(BACKENDS)): test-%: $(VENV)/dev.stamp
 	KERAS_BACKEND=$* $(BIN)/python -m pytest $(BACKEND_TESTS)

@@ -8,7 +8,8 @@ every --every updates; reading the text, compiling and evaluating count. The clo
 its own processes, so that what else a machine does hurts neither; on one core a quiet one's wall clock shows the
 same. What a system has at a mark is what its last
 evaluation before it wrote: our checkpoints/last, JoeyNMT's own translations. Both texts are scored alike: sacreBLEU
-without tokenisation of the tokenised text. JoeyNMT's environment: see training.py. One JSON line a mark and system.
+without tokenisation of the tokenised text. JoeyNMT's environment: see training.py. One JSON line a system
+and mark, of those that were reached where it is interrupted.
 """
 
 import argparse
@@ -194,28 +195,38 @@ def main() -> int:
         lines = (folder / f"val.{side}").read_text().splitlines()[: options.pairs]
         (work / "runs" / f"val.{side}").write_text("".join(f"{line}\n" for line in lines))
     ours, theirs = work / "runs" / "ours", work / "runs" / "joeynmt"
-    kept = {}
+    reached: list[float] = []  # by ours
+    kept: dict[float, tuple[int, list[str]]] = {}
 
-    def keep_theirs(minutes: float) -> None:
+    def keep_our_mark(minutes: float) -> None:
+        keep_ours(ours, work / "runs" / f"ours-{minutes:g}")
+        reached.append(minutes)
+
+    def keep_their_mark(minutes: float) -> None:
         kept[minutes] = joeynmt_has(theirs, len(split[1]))
 
     trainings = [
-        (
-            start_ours(ours, data / "multi30k", options, options.cores[0]),
-            lambda minutes: keep_ours(ours, work / "runs" / f"ours-{minutes:g}"),
-        ),
-        (start_joeynmt(folder, theirs, options, options.cores[1]), keep_theirs),
+        (start_ours(ours, data / "multi30k", options, options.cores[0]), keep_our_mark),
+        (start_joeynmt(folder, theirs, options, options.cores[1]), keep_their_mark),
     ]
-    if not run_to_marks(trainings, options.minutes):
-        print(f"one ended early, see the logs in {work / 'runs'}", file=sys.stderr)
-        return 1
-    for minutes in options.minutes:
-        for system, row in (
-            (f"ours ({options.backend})", score_ours(work / "runs" / f"ours-{minutes:g}", split)),
-            ("joeynmt", score_joeynmt(kept[minutes], tokenizer, split[1])),
-        ):
-            print(json.dumps({"processor_minutes": minutes, "system": system, **row}), flush=True)
-    return 0
+    why = ""
+    try:
+        if not run_to_marks(trainings, options.minutes):
+            why = "one ended early"
+    except KeyboardInterrupt:
+        why = "interrupted"
+    for minutes in reached:
+        row = score_ours(work / "runs" / f"ours-{minutes:g}", split)
+        print_row(minutes, f"ours ({options.backend})", row)
+    for minutes, found in kept.items():
+        print_row(minutes, "joeynmt", score_joeynmt(found, tokenizer, split[1]))
+    if why:
+        print(f"{why}, the logs are in {work / 'runs'}", file=sys.stderr)
+    return int(bool(why))
+
+
+def print_row(minutes: float, system: str, row: dict) -> None:
+    print(json.dumps({"processor_minutes": minutes, "system": system, **row}), flush=True)
 
 
 if __name__ == "__main__":
