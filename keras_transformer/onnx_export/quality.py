@@ -1,14 +1,12 @@
 """The gate that int8 must pass: what it loses in translation, on the run's own validation text."""
 
-import gzip
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_transformer.config import VALID_FILE
 from keras_transformer.errors import UserError
-from keras_transformer.evaluate import Evaluation, evaluate
+from keras_transformer.evaluate import Evaluation, evaluate, read_file
 from keras_transformer.onnx_export.quantization import KINDS
 from keras_transformer.runtime.translator import Translator
 
@@ -43,7 +41,7 @@ def read_pairs(run: Path, files: tuple[Path, Path] | None) -> Pairs | None:
     """
     if files is None:
         path = run / VALID_FILE
-        lines = _lines(path) if path.is_file() else []
+        lines = read_file(path) if path.is_file() else []
         pairs = [tuple(line.split("\t")) for line in lines]
         if any(len(pair) != 2 for pair in pairs):
             raise UserError(f"{path} must hold a source, a tab and its translation a line. Write it again.")
@@ -57,7 +55,10 @@ def read_files(option: str, source: Path, target: Path) -> Pairs:
     Raises:
         UserError: a file cannot be read, or the two differ in length.
     """
-    sources, targets = _lines(source, option), _lines(target, option)
+    try:
+        sources, targets = read_file(source), read_file(target)
+    except UserError as error:
+        raise UserError(f"{option}: {error}") from None
     if len(sources) != len(targets) or not sources:
         raise UserError(
             f"{option} must name two files of as many lines, got {len(sources)} in {source} and "
@@ -123,13 +124,3 @@ def results(reference: Score, chosen: Chosen, num_pairs: int) -> dict[str, Any]:
         "most_lost": MOST_LOST,
         "float_kinds": list(chosen.float_kinds),
     }
-
-
-def _lines(path: Path, option: str = "--valid") -> list[str]:
-    try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
-        # "\n" alone ends a line: U+2028 and its like are text.
-        return [line.removesuffix("\r") for line in data.decode("utf-8").removesuffix("\n").split("\n")]
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"{option} must name files that can be read, {path} cannot: {error}.") from None
