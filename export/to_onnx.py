@@ -59,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
                 for name, source, target in options.test
             },
             pairs=read_pairs(checkpoint.run, tuple(options.valid) if options.valid else None),
+            longest_source=options.longest_source,
             training_text=read_files("--shortlist", *options.shortlist) if options.shortlist else None,
             report=_progress,
         )
@@ -132,6 +133,13 @@ def _parser() -> argparse.ArgumentParser:
         "it stay in floats; default: RUN/valid.tsv where there is one",
     )
     parser.add_argument(
+        "--longest-source",
+        metavar="TOKENS",
+        type=_tokens,
+        help="a longer sentence is read in parts, cut at the ends of clauses; default: what 98 of 100 training "
+        "sentences have at most, but no less than 40",
+    )
+    parser.add_argument(
         "--shortlist",
         metavar=("SOURCE", "TARGET"),
         nargs=2,
@@ -140,6 +148,12 @@ def _parser() -> argparse.ArgumentParser:
         "token, for `translate --shortlist`",
     )
     return parser
+
+
+def _tokens(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a number of tokens, at least 1, got {text!r}")
+    return int(text)
 
 
 def _precisions(text: str) -> tuple[str, ...]:

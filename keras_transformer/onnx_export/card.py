@@ -37,6 +37,8 @@ def model_card(manifest: Manifest, notes: str = "", hub_licence: str | None = No
         f"{manifest.vocabulary_size:,} with byte fallback, {manifest.num_parameters:,} weights, at most "
         f"{manifest.max_length} tokens a sentence."
     )
+    if manifest.longest_source:
+        description += f" A sentence of more than {manifest.longest_source} tokens is read in parts."
     sections = [
         f"---\n{_front_matter(manifest, hub_licence)}\n---",
         f"# {manifest.name}",

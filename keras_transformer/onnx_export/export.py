@@ -46,6 +46,7 @@ def export_bundle(
     tests: Mapping[str, Pairs] | None = None,
     pairs: Pairs | None = None,
     training_text: Pairs | None = None,
+    longest_source: int | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Bundle:
     """Write, prove and publish a bundle.
@@ -60,6 +61,7 @@ def export_bundle(
         tests: Test sets by name; the bundle is scored on them for the manifest and the card.
         pairs: Validation text, on which int8 may lose little against float32; None leaves that out.
         training_text: What the bundle's shortlist is learnt from; None leaves it out.
+        longest_source: Most tokens of a sentence that is read at once; None takes what the checkpoint says.
         report: Given one line for each stage.
 
     Raises:
@@ -84,8 +86,12 @@ def export_bundle(
             if precision == "int8":
                 measured |= gate
             records[precision] = replace(records[precision], gate=measured)
+        manifest = replace(
+            manifest, precisions=records, longest_source=longest_source or manifest.longest_source
+        )
+        write_manifest(folder, manifest)  # the scores are those of sentences read as users' are
         scores = {**manifest.scores, **_test_scores(folder, manifest, tests or {}, report)}
-        manifest = replace(manifest, precisions=records, scores=scores)
+        manifest = replace(manifest, scores=scores)
         if training_text:
             manifest = write_shortlist(folder, manifest, training_text, report)
         write_manifest(folder, manifest)
@@ -200,6 +206,7 @@ def _manifest(
         training=description.get("training", {}),
         scores=description.get("scores", {}),
         licences=(*description.get("licences", ()), *licences),
+        longest_source=description.get("longest_source"),
     )
 
 

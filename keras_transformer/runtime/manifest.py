@@ -54,6 +54,8 @@ class Manifest:
         training, scores: Facts from the checkpoint, passed on as they are.
         licences: Of the weights and of the data behind them.
         shortlist: Record of shortlist.npz, where there is one.
+        longest_source: Most tokens of a source, EOS not counted, that the model reads well at once: a longer
+            sentence is read in parts. None: as many as it can read.
         format_version: Of the bundle.
     """
 
@@ -80,6 +82,7 @@ class Manifest:
     scores: Mapping[str, Any] = field(default_factory=dict)
     licences: tuple[str, ...] = ()
     shortlist: FileRecord | None = None
+    longest_source: int | None = None
     format_version: int = names.FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,6 +106,7 @@ class Manifest:
             "training": dict(self.training),
             "scores": dict(self.scores),
             "licences": list(self.licences),
+            **({"longest_source": self.longest_source} if self.longest_source else {}),
             **({"shortlist": vars(self.shortlist)} if self.shortlist else {}),
         }
 
@@ -126,7 +130,9 @@ class Manifest:
             )
         if not precisions:
             raise ValueError("no precision")
-        shortlist = values.get("shortlist")
+        shortlist, longest = values.get("shortlist"), values.get("longest_source")
+        if longest is not None and _integer(longest) < 1:
+            raise ValueError(f"longest_source must be at least 1, got {longest}")
         return cls(
             name=str(values["name"]),
             source_language=str(values["source_language"]),
@@ -137,6 +143,7 @@ class Manifest:
             scores=dict(values.get("scores", {})),
             licences=tuple(str(item) for item in values.get("licences", ())),
             shortlist=None if shortlist is None else _file_record(shortlist, names.SHORTLIST_FILE),
+            longest_source=longest,
             format_version=_integer(values["format_version"]),
             **special,
             **sizes,

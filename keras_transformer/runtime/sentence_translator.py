@@ -45,7 +45,8 @@ class SentenceTranslator:
         self._manifest = manifest
         self._cache: SentenceCache[Outputs] = SentenceCache(cache_size)
         # A translation may need half as many tokens again as its source; both must fit the model.
-        self._longest_source = max(1, 2 * manifest.max_length // 3 - 1)  # EOS not counted
+        fitting = max(1, 2 * manifest.max_length // 3 - 1)  # EOS not counted
+        self._longest_source = min(fitting, manifest.longest_source or fitting)
 
     def known(self, sentence: str, options: SearchOptions) -> Outputs | None:
         """What is remembered of a sentence."""
@@ -144,7 +145,7 @@ class SentenceTranslator:
         return Links(found.source_spans, found.target_spans, found.weights.mean(axis=0))
 
     def fits(self, sentence: str) -> bool:
-        """Whether a text is short enough for the model, with room for a longer translation."""
+        """Whether a text is short enough for the model to read it well, with room for a longer translation."""
         if len(sentence) < 2 or (sentence.isascii() and len(sentence) < self._longest_source):
             return True  # no token stands for less than a character, but for one before the first
         if len(sentence) > 64 * self._longest_source:

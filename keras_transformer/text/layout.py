@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from keras_transformer.text.reading import fits_in_disguise
+from keras_transformer.text.reading import fits_in_disguise, like_its_source
 from keras_transformer.text.segmentation import cut_long_line, is_copied, split_long, split_text
 
 _LONGEST_DISGUISED = 2000  # characters of a sentence that may still fit once its addresses are masked
@@ -52,10 +52,12 @@ class Document:
     Attributes:
         parts: An even part is copied as it is, an odd one is a sentence that fits the model.
         flags: What is known before anything is translated: "copied", "split".
+        cut: Which of `sentences` go on in the next one: the beginning of a sentence that was too long.
     """
 
     parts: tuple[str, ...]
     flags: frozenset[str]
+    cut: frozenset[int] = frozenset()
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -94,7 +96,10 @@ class Document:
         parts = list(self.parts[: 2 * len(translations) + 1])
         for index, translation in enumerate(translations):
             if translation is not None:
-                parts[2 * index + 1] = translation
+                source = parts[2 * index + 1]
+                parts[2 * index + 1] = like_its_source(
+                    source, translation, begins=index - 1 in self.cut, ends=index in self.cut
+                )
         return parts
 
 
@@ -113,6 +118,7 @@ def take_apart(text: str, language: str, fits: Callable[[str], bool]) -> Documen
 
     parts = [""]
     flags: set[str] = set()
+    cut: list[int] = []
     for line in text.splitlines(keepends=True):
         for piece in (piece for part in cut_long_line(line) for piece in split_text(part, language)):
             if not piece.is_sentence:
@@ -121,12 +127,15 @@ def take_apart(text: str, language: str, fits: Callable[[str], bool]) -> Documen
             fitting = split_long(piece.text, reads)
             if len(fitting) > 1:
                 flags.add("split")
+            numbers = []
             for part in fitting:
                 if is_copied(part):
                     parts[-1] += part
                     continue
                 sentence = part.rstrip()  # a space at a cut belongs to the part before it
                 parts += [sentence, part[len(sentence) :]]
+                numbers.append(len(parts) // 2 - 1)
+            cut += numbers[:-1]
     if len(parts) == 1:
         flags.add("copied")
-    return Document(tuple(parts), frozenset(flags))
+    return Document(tuple(parts), frozenset(flags), frozenset(cut))

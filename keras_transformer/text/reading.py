@@ -27,6 +27,8 @@ from keras_transformer.text.tags import Links, place_tags, strip_tags
 _START = re.compile(rf"(?:\s|[-*•‣·–—>#+|]+\s|\(?(?:\d{{1,3}}|[a-z])[.)]\s+(?=\D)|{SYMBOLS})*")
 _SYMBOL = re.compile(SYMBOLS)
 _WORD = re.compile(r"([^\W\d_]+(?:['’-][^\W\d_]+)*)([.!?…:;,]*)")
+_I = re.compile(r"I\b")  # English writes it large
+_PAUSES = ",;:"
 _STOPS = ".!?…:;, "
 _PIECE = re.compile(r"(?P<before>[\W_]*)(?P<core>.*?)(?P<after>[,;:\s(\[{\"'“‘«–—-]*)", re.DOTALL)
 
@@ -266,17 +268,25 @@ def _in_parts(core: str, items: Sequence[Item], source_language: str, target_lan
         parts = [layout[0]]
         for piece, form, output, after in zip(pieces, cased, outputs, layout[1:], strict=True):
             restored = restore_case(output, Style.CAPS if style is Style.CAPS else form.style)
-            parts += [_like(piece, restored), after]
+            parts += [like_its_source(piece, restored), after]
         text = "".join(parts)
         return text if survived(core, text, target_language) else None
 
     return _Attempt(tuple(form.text for form in cased), restore, frozenset({"split"}))
 
 
-def _like(piece: str, output: str) -> str:
-    """A part of a sentence begins and ends as its source does."""
-    if piece[-1] not in _STOPS:
-        output = output.rstrip(_STOPS) or output
-    if piece[0].islower() and not output[:2].isupper():
+def like_its_source(source: str, output: str, *, begins: bool = True, ends: bool = True) -> str:
+    """The translation of a part of a sentence, which begins small and ends as its source does.
+
+    Args:
+        source: The part, not empty.
+        output: Its translation, by a model that takes it for a sentence.
+        begins, ends: Whether the sentence has something before it and something behind it.
+    """
+    last = source[-1]
+    if ends and (last in _PAUSES or last not in _STOPS):
+        output = (output.rstrip(_STOPS) or output) + last * (last in _PAUSES)
+    abbreviation = output[:2].isupper() and output[:2].isalpha()  # "NATO", but not "È"
+    if begins and source[0].islower() and not abbreviation and not _I.match(output):
         output = output[:1].lower() + output[1:]
     return output

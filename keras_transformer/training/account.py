@@ -1,9 +1,13 @@
 """What a run says of itself: at its start, in its checkpoints, in its summary, and where a batch went wrong."""
 
 import keras
+import numpy as np
 
 from keras_transformer.training.monitor import clock
 from keras_transformer.training.optimization import precision
+
+USUAL_SHARE = 0.98  # of the training sources: longer ones the model has hardly seen
+LEAST_LONGEST = 40  # tokens; a sentence no longer than this is better read whole
 
 
 class Account:
@@ -39,6 +43,7 @@ class Account:
         return {
             "source_language": config.data.source_language,
             "target_language": config.data.target_language,
+            "longest_source": longest_source(self.prepared.train.sources.lengths),
             "training": {
                 "steps": step,
                 "seconds": round(self.seconds(), 1),
@@ -80,3 +85,8 @@ class Account:
             f"batch {position + 1} of {len(self.batches)} in epoch {epoch + 1}, "
             f"{len(batch.source_ids)} pairs, the first {first!r}"
         )
+
+
+def longest_source(lengths):
+    """Most tokens of a source that a model trained on sources of these `lengths` should read at once."""
+    return max(LEAST_LONGEST, int(np.quantile(lengths, USUAL_SHARE)))

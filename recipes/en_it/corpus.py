@@ -69,9 +69,9 @@ def main() -> int:
         made = [(BACK_TRANSLATION_TAG + en, it) for en, it in zip(sources, targets, strict=True) if en and it]
     arguments.output.mkdir(parents=True, exist_ok=True)
     every = spoken + others + chance.sample(archaic, min(ARCHAIC_PAIRS, len(archaic))) + made
-    _write(arguments.output / "all", every, held_out)
+    write_pairs(arguments.output / "all", every, held_out)
     last = spoken + chance.sample(others, min(SAMPLE_PAIRS, len(others))) + made
-    _write(arguments.output / "everyday", last, held_out)
+    write_pairs(arguments.output / "everyday", last, held_out)
     return 0
 
 
@@ -83,7 +83,7 @@ def held_out_keys(data: Path) -> set[str]:
     return {sentence_key(text) for text in texts} - {""}
 
 
-def _write(stem: Path, pairs: list[tuple[str, str]], held_out: set[str]) -> None:
+def write_pairs(stem: Path, pairs: list[tuple[str, str]], held_out: set[str]) -> None:
     kept = [
         pair for pair in dict.fromkeys(pairs) if not held_out & {sentence_key(pair[0]), sentence_key(pair[1])}
     ]

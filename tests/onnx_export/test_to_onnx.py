@@ -50,6 +50,16 @@ def test_a_run_becomes_a_bundle(tmp_path):
     assert "- CC BY 2.0 FR (Tatoeba)" in card
 
 
+@pytest.mark.parametrize(("arguments", "expected"), [((), 57), (("--longest-source", "44"), 44)])
+def test_the_bundle_knows_which_sentences_to_read_in_parts(tmp_path, arguments, expected):
+    run = runs.write_run(tmp_path / "run", longest_source=57)
+    done = to_onnx(run, "--precision", "fp32", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert Bundle.open(run / "bundle").manifest.longest_source == expected
+    card = (run / "bundle" / "README.md").read_text("utf-8")
+    assert f"A sentence of more than {expected} tokens is read in parts." in card
+
+
 def test_notes_and_test_sets_go_into_the_card(tmp_path):
     run = runs.write_run(tmp_path / "run")
     (run / "model_card.md").write_text("It knows four sentences.\n", "utf-8")
@@ -223,6 +233,9 @@ def test_usage(tmp_path):
         f"error: RUN must be given where {tmp_path}/runs holds no"
     )
     assert to_onnx("--precision", "fp64").returncode == 2
+    wrong = to_onnx("--longest-source", "0")
+    assert wrong.returncode == 2
+    assert "--longest-source: must be a number of tokens, at least 1, got '0'" in wrong.stderr
     shown = to_onnx("--help")
     assert shown.returncode == 0
     assert "exit codes: 0 done, 1 the check failed, 2 wrong usage or input" in shown.stdout

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -39,7 +40,9 @@ def test_the_manifest_comes_back_as_it_was(folder):
     assert bundle.manifest.max_length == runs.MAX_LENGTH
     assert bundle.manifest.cache_head_dim == 8
     assert list(bundle.manifest.precisions) == ["fp32", "fp16"]
-    assert bundle.manifest == Manifest.from_dict(json.loads(json.dumps(bundle.manifest.to_dict())))
+    assert bundle.manifest.longest_source is None
+    for manifest in (bundle.manifest, replace(bundle.manifest, longest_source=56)):
+        assert manifest == Manifest.from_dict(json.loads(json.dumps(manifest.to_dict())))
     assert bundle.tokenizer_path == folder / "tokenizer.json"
     assert [len(data) for data in bundle.read_graphs("fp16")] == [
         (folder / name).stat().st_size for name in ("encoder.fp16.onnx", "decoder.fp16.onnx")
@@ -111,6 +114,11 @@ def test_a_manifest_that_is_not_json(folder):
         (lambda values: values.pop("name"), "KeyError: 'name'"),
         (lambda values: values["model"].update(num_heads="5"), "TypeError: an integer is due, got '5'"),
         (lambda values: values.update(precisions={}), "ValueError: no precision"),
+        (lambda values: values.update(longest_source="56"), "TypeError: an integer is due, got '56'"),
+        (
+            lambda values: values.update(longest_source=0),
+            "ValueError: longest_source must be at least 1, got 0",
+        ),
         (lambda values: values["precisions"].update(fp8={}), "ValueError: unknown precision 'fp8'"),
         (
             lambda values: values["tokenizer"].update(file="../../etc/passwd"),

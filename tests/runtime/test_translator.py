@@ -53,11 +53,12 @@ class ScriptedEngine:
         return [*self.tokenizer.encode(spoken), self.tokenizer.eos_id]
 
 
-def scripted(speak=str.upper, max_length=64, engine_type=ScriptedEngine, **options):
+def scripted(speak=str.upper, max_length=64, longest_source=None, engine_type=ScriptedEngine, **options):
     engine = engine_type(speak)
     tokenizer = engine.tokenizer
     manifest = SimpleNamespace(
         name="scripted", source_language="en", target_language="it", max_length=max_length,
+        longest_source=longest_source,
         pad_id=tokenizer.pad_id, bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id,
     )  # fmt: skip
     return Translator(engine, tokenizer, manifest, **options), engine
@@ -172,6 +173,16 @@ def test_a_sentence_too_long_for_the_model_is_split_and_nothing_is_dropped(text)
     assert translation.text == text
     assert translation.flags == ("split",)
     assert max(length for batch in engine.started for length in batch) <= 2 * 48 // 3
+
+
+def test_a_sentence_longer_than_the_model_reads_well_is_split_where_it_would_fit():
+    text = "the red house, which is old, stands near the tree, and the cat sleeps on the table."
+    whole, _ = scripted(str.title, max_length=200)
+    assert whole.translate(text).flags == ()
+    translator, engine = scripted(lambda part: f"{part.capitalize()}.", max_length=200, longest_source=40)
+    translation = translator.translate(text)
+    assert max(length for batch in engine.started for length in batch) <= 40 + 1  # and EOS
+    assert (translation.text, translation.flags) == (f"T{text[1:]}.", ("split",))
 
 
 def test_a_translation_stays_on_its_line():

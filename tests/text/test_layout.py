@@ -41,6 +41,20 @@ def test_translations_go_where_the_sentences_stood():
     ]
 
 
+def test_parts_of_a_long_sentence_are_no_sentences():
+    document = apart("The old cat sleeps here, and the red dog that we saw does not sleep. Why?")
+    assert document.sentences == (
+        "The old cat sleeps here,",
+        "and the red dog that",
+        "we saw does not sleep.",
+        "Why?",
+    )
+    assert document.cut == {0, 1}
+    restored = document.put_together(["Il gatto.", "E il cane che.", "Vedemmo non dorme.", "Perché?"])
+    assert restored.text == "Il gatto, e il cane che vedemmo non dorme. Perché?"
+    assert document.text_so_far(["Il gatto.", "E il cane che."]) == "Il gatto, e il cane che "
+
+
 def test_the_text_so_far_ends_with_the_layout_after_its_last_sentence():
     document = apart("  The cat sleeps. Why?\n\n42\n\tA dog.  \n")
     found = [document.text_so_far(part) for part in ([], ["Il gatto dorme."], ["Il gatto dorme.", None])]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_transformer.text.protection import survived
-from keras_transformer.text.reading import Readings, Settled, fits_in_disguise
+from keras_transformer.text.reading import Readings, Settled, fits_in_disguise, like_its_source
 from keras_transformer.text.tags import Links, strip_tags, word_spans
 
 
@@ -169,3 +169,26 @@ def test_whatever_the_model_does_no_item_is_changed_silently(text, seed):
         plain, written = strip_tags(sentence)[0], strip_tags(settled.text)[0]
         assert survived(plain, written, "it")
         assert settled.text.count("<b>") == sentence.count("<b>")
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "expected"),
+    [
+        ("which is old,", "Che è vecchia.", "che è vecchia,"),
+        ("which is old", "Che è vecchia.", "che è vecchia"),
+        ("Which is old;", "Che è vecchia", "Che è vecchia;"),
+        ("the end.", "La fine!", "la fine!"),
+        ("and so", "E così.", "e così"),
+        ("vidi", "I saw.", "I saw"),
+        ("dice", "Dà retta.", "dà retta"),
+        ("nato (in Brussels)", "NATO (a Bruxelles).", "NATO (a Bruxelles)"),
+        ("so,", "...", "...,"),
+    ],
+)
+def test_a_part_begins_and_ends_as_its_source_does(source, output, expected):
+    assert like_its_source(source, output) == expected
+
+
+def test_what_has_nothing_before_or_behind_it_begins_and_ends_as_it_will():
+    assert like_its_source("which is old,", "Che è.", begins=False) == "Che è,"
+    assert like_its_source("which is old,", "Che è.", ends=False) == "che è."

@@ -2,12 +2,14 @@ import json
 import struct
 import sys
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from keras_transformer.errors import UserError
 from keras_transformer.training import report
+from keras_transformer.training.account import longest_source
 
 
 def row(step, **changes):
@@ -118,3 +120,9 @@ def test_a_viewer_that_is_not_installed_is_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=message):
         report.Board(("wandb",), tmp_path, 0, {})
     report.Board((), tmp_path, 0, {}).numbers(1, {"train/loss": 1.0})  # none asked for, none needed
+
+
+def test_the_longest_source_to_read_at_once_is_what_nearly_all_were():
+    lengths = np.arange(1, 1001)  # 980 of them are at most 980
+    assert longest_source(lengths) == 980
+    assert longest_source(lengths[:20]) == 40  # a model of short sentences is not made to read halves of them
