@@ -108,7 +108,7 @@ def alphabet(rows):
     tokenizer = engine.tokenizer
     manifest = type(
         "Manifest", (), {
-            "max_length": 40, "pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id,
+            "max_length": 40, "longest_source": None, "pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id,
             "eos_id": tokenizer.eos_id, "unk_id": tokenizer.unk_id, "source_language": "en",
         },
     )  # fmt: skip
