@@ -42,7 +42,7 @@ ROWS: dict[str, tuple[str, str, dict[str, object]]] = {
     "vocabulary-4000": ("V 4,000", SPOKEN, {"model.vocabulary_size": 4000}),
     "vocabulary-16000": ("V 16,000", SPOKEN, {"model.vocabulary_size": 16000}),
     "depth-3-3": ("3+3 layers", SPOKEN, {"model.num_encoder_layers": 3, "model.num_decoder_layers": 3}),
-    "width-192": ("width 192, 2+1 layers: as long an update", SPOKEN, WIDE),
+    "width-192": ("width 192, 2+1 layers", SPOKEN, WIDE),
     "label-smoothing-0": ("no label smoothing", SPOKEN, {"train.label_smoothing": 0.0}),
     "dropout-0": ("no dropout", SPOKEN, {"model.dropout_rate": 0.0}),
     "everyday": ("with 16,000 pairs of the other sources", "everyday", {}),
