@@ -17,7 +17,7 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from keras_transformer.evaluate import evaluate
+from keras_transformer.evaluate import evaluate, read_file
 from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.runtime.manifest import write_manifest
 from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Translator
@@ -29,18 +29,14 @@ TESTS = ("valid", "flores200_devtest", "newssyscomb2009")
 LONG = 56  # tokens
 
 
-def lines(path: Path) -> list[str]:
-    return path.read_text("utf-8").removesuffix("\n").split("\n")
-
-
 def test_sets(folder: Path, languages: tuple[str, str]) -> dict[str, tuple[list[str], list[str]]]:
     """Name → sources and references."""
     found = {}
     for name in TESTS:
-        source, target = (lines(folder / f"{name}.{language}") for language in languages)
+        source, target = (read_file(folder / f"{name}.{language}") for language in languages)
         found[name] = source, target
     by_source = defaultdict(lambda: ([], []))
-    for source, text, reference in zip(lines(folder / "valid.src"), *found["valid"], strict=True):
+    for source, text, reference in zip(read_file(folder / "valid.src"), *found["valid"], strict=True):
         group = f"valid: {source.partition('_')[0]}"  # tatoeba_pivot and tatoeba_v2021_extras are one
         by_source[group][0].append(text)
         by_source[group][1].append(reference)
@@ -84,7 +80,7 @@ def main() -> None:
     sets = {"embedded test": (list(test["source"]), list(test["target"]))}
     if VARIABLE in os.environ:
         sets |= test_sets(Path(os.environ[VARIABLE]) / "en-it", languages)
-        tokenizer = Tokenizer.from_file((options.model or SHIPPED_BUNDLE) / "tokenizer.json")
+        tokenizer = Tokenizer.from_file(Bundle.open(options.model or SHIPPED_BUNDLE).tokenizer_path)
         sets[f"long (over {LONG} tokens)"] = long_ones(sets, tokenizer)
     else:
         print(f"{VARIABLE} is not set: the embedded test sentences only", file=sys.stderr)

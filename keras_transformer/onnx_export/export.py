@@ -69,7 +69,7 @@ def export_bundle(
         GateFailure: a precision differs from the Keras model by too much; nothing is left behind.
     """
     _check_tokenizer(checkpoint)
-    details = name, licences
+    details = name, licences, longest_source
     with new_bundle(target) as folder:
         chosen: tuple[str, ...] = ()
         gate: dict[str, Any] = {}
@@ -86,12 +86,8 @@ def export_bundle(
             if precision == "int8":
                 measured |= gate
             records[precision] = replace(records[precision], gate=measured)
-        manifest = replace(
-            manifest, precisions=records, longest_source=longest_source or manifest.longest_source
-        )
-        write_manifest(folder, manifest)  # the scores are those of sentences read as users' are
         scores = {**manifest.scores, **_test_scores(folder, manifest, tests or {}, report)}
-        manifest = replace(manifest, scores=scores)
+        manifest = replace(manifest, precisions=records, scores=scores)
         if training_text:
             manifest = write_shortlist(folder, manifest, training_text, report)
         write_manifest(folder, manifest)
@@ -105,7 +101,7 @@ def _write_bundle(
     checkpoint: Checkpoint,
     folder: Path,
     precisions: Sequence[str],
-    details: tuple[str | None, Sequence[str]] = (None, ()),
+    details: tuple[str | None, Sequence[str], int | None] = (None, (), None),
     float_kinds: Collection[str] = (),
     report: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
@@ -180,6 +176,7 @@ def _manifest(
     records: dict[str, PrecisionRecord],
     name: str | None,
     licences: Sequence[str],
+    longest_source: int | None,
 ) -> Manifest:
     config, description = checkpoint.config, checkpoint.description
     source, target = description["source_language"], description["target_language"]
@@ -206,7 +203,7 @@ def _manifest(
         training=description.get("training", {}),
         scores=description.get("scores", {}),
         licences=(*description.get("licences", ()), *licences),
-        longest_source=description.get("longest_source"),
+        longest_source=longest_source or description.get("longest_source"),
     )
 
 

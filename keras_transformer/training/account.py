@@ -26,6 +26,7 @@ class Account:
         self.config, self.prepared, self.batches = config, prepared, batches
         self.model, self.devices, self.seconds = model, devices, seconds
         self.tokens_per_update = batches.target_tokens / len(batches)
+        self.longest_source = longest_source(prepared.train.sources.lengths)
 
     def heading(self):
         """A line before the first update."""
@@ -43,7 +44,7 @@ class Account:
         return {
             "source_language": config.data.source_language,
             "target_language": config.data.target_language,
-            "longest_source": longest_source(self.prepared.train.sources.lengths),
+            "longest_source": self.longest_source,
             "training": {
                 "steps": step,
                 "seconds": round(self.seconds(), 1),

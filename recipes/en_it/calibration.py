@@ -7,13 +7,15 @@ calibration.md, the table; float32 comes first.
 """
 
 import argparse
-import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from rows import quality, table
 
 from keras_transformer.onnx_export import calibration
 from keras_transformer.onnx_export.checkpoint import find_checkpoint, load_checkpoint
@@ -21,7 +23,6 @@ from keras_transformer.onnx_export.export import export_bundle
 from keras_transformer.onnx_export.quantization import ACTIVATION_LEVELS, ActivationScale, activation_scale
 from keras_transformer.onnx_export.verify import GateFailure
 
-ROOT = Path(__file__).resolve().parents[2]
 TESTS = {"valid": "valid", "valid: tatoeba": "Tatoeba", "flores200_devtest": "FLORES devtest"}
 
 
@@ -58,7 +59,6 @@ def main() -> int:
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
     checkpoint = load_checkpoint(find_checkpoint(arguments.run))
-    lines = [f"| scales | {' | '.join(TESTS.values())} |", "|---" * (len(TESTS) + 1) + "|"]
     bundles = {"float32": export_bundle(checkpoint, arguments.output / "fp32", ["fp32"])}
     for nth, (name, (rule, count)) in enumerate(RULES.items()):
         calibration.activation_scale = rule
@@ -68,18 +68,15 @@ def main() -> int:
         except GateFailure as error:
             print(f"{name}: {error}", flush=True)
             bundles[name] = None
+    rows = []
     for name, bundle in bundles.items():
         if bundle is None:
-            lines.append(f"| {name} {'| refused by the exporter ' * len(TESTS)}|")
+            rows.append([name, *["refused by the exporter"] * len(TESTS)])
             continue
-        command = [sys.executable, "benchmarks/quality.py", "--model", str(bundle.folder)]
-        found = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
-        rows = {
-            row["test"]: f"{row['bleu']:.2f} / {row['chrf']:.2f}"
-            for row in map(json.loads, found.splitlines())
-        }
-        lines.append(f"| {name} | {' | '.join(rows[test] for test in TESTS)} |")
-    (arguments.output / "calibration.md").write_text("\n".join(lines) + "\n", "utf-8")
+        found = quality(bundle.folder)
+        rows.append([name, *(f"{found[test]['bleu']:.2f} / {found[test]['chrf']:.2f}" for test in TESTS)])
+    text = table(["scales", *TESTS.values()], rows)
+    (arguments.output / "calibration.md").write_text(text, "utf-8")
     return 0
 
 

@@ -44,17 +44,9 @@ def main() -> int:
         return 2
     data = Path(folder) / "en-it"
     held_out = held_out_keys(data)
-    train = list(
-        zip(
-            read_file(data / "train.en.gz"),
-            read_file(data / "train.it.gz"),
-            read_file(data / "train.src.gz"),
-            strict=True,
-        )
-    )
-    everyday = list(zip(read_file(data / "everyday.en.gz"), read_file(data / "everyday.it.gz"), strict=True))
+    train = read_train(data)
     chance = random.Random(0)
-    archaic = [(en, it) for en, it, source in train if source == ARCHAIC]
+    archaic = archaic_pairs(train)
     others = [
         (en, it)
         for en, it, source in train
@@ -62,7 +54,7 @@ def main() -> int:
         and not source.endswith(MEASURING_ONLY)
         and not source.startswith(EVERYDAY_SOURCES)
     ]
-    spoken = [(en, it) for en, it, source in train if source.startswith(EVERYDAY_SOURCES)] + everyday
+    spoken = spoken_pairs(data, train)
     made: list[tuple[str, str]] = []
     if arguments.back_translation:
         sources, targets = (read_file(path) for path in arguments.back_translation)
@@ -73,6 +65,22 @@ def main() -> int:
     last = spoken + chance.sample(others, min(SAMPLE_PAIRS, len(others))) + made
     write_pairs(arguments.output / "everyday", last, held_out)
     return 0
+
+
+def read_train(data: Path) -> list[tuple[str, str, str]]:
+    """(English, Italian, name of the source) of all training text but the everyday file."""
+    return list(zip(*(read_file(data / f"train.{column}.gz") for column in ("en", "it", "src")), strict=True))
+
+
+def spoken_pairs(data: Path, train: list[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """The pairs of the everyday sources, and those of the everyday file."""
+    everyday = zip(*(read_file(data / f"everyday.{side}.gz") for side in ("en", "it")), strict=True)
+    return [(en, it) for en, it, source in train if source.startswith(EVERYDAY_SOURCES)] + list(everyday)
+
+
+def archaic_pairs(train: list[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """The pairs of the Bible of 1649."""
+    return [(en, it) for en, it, source in train if source == ARCHAIC]
 
 
 def held_out_keys(data: Path) -> set[str]:

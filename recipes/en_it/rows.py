@@ -16,14 +16,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from corpus import ARCHAIC, EVERYDAY_SOURCES, held_out_keys, write_pairs
+from corpus import archaic_pairs, held_out_keys, read_train, spoken_pairs, write_pairs
 
 from keras_transformer.evaluate import read_file
+from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.text.tokenizer import Tokenizer
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-SIDES = ("en", "it")
 LAST_PHASE = (900, 300)  # updates before it and in it
 
 # Name → what differs, as the table says it; the corpus; settings of `fit`.
@@ -131,26 +131,23 @@ def _measure(checkpoint, run):
     # Whatever a row was trained on, the same sentences are read in parts.
     export += ["--precision", "fp32", "--longest-source", "56", "--output", str(bundle)]
     subprocess.run(export, check=True, cwd=ROOT)
-    quality = [sys.executable, "benchmarks/quality.py", "--model", str(bundle)]
-    lines = subprocess.run(quality, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
-    tests = {row["test"]: row for row in map(json.loads, lines.splitlines())}
-    manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
-    row = {"tests": tests, "weights": manifest["model"]["num_parameters"]}
+    row = {"tests": quality(bundle), "weights": Bundle.open(bundle).manifest.num_parameters}
     path.write_text(json.dumps(row, indent=2) + "\n", "utf-8")
 
 
+def quality(bundle):
+    """Test set → what benchmarks/quality.py says of a bundle."""
+    command = [sys.executable, "benchmarks/quality.py", "--model", str(bundle)]
+    lines = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+    return {row["test"]: row for row in map(json.loads, lines.splitlines())}
+
+
 def _spoken(stem, arguments, data):
-    columns = (read_file(data / f"train.{ending}.gz") for ending in (*SIDES, "src"))
-    rows = zip(*columns, strict=True)
-    pairs = [(en, it) for en, it, source in rows if source.startswith(EVERYDAY_SOURCES)]
-    pairs += zip(*(read_file(data / f"everyday.{side}.gz") for side in SIDES), strict=True)
-    write_pairs(stem, pairs, held_out_keys(data))
+    write_pairs(stem, spoken_pairs(data, read_train(data)), held_out_keys(data))
 
 
 def _uncleaned(stem, arguments, data):
-    columns = (read_file(data / f"train.{ending}.gz") for ending in (*SIDES, "src"))
-    archaic = [(en, it) for en, it, source in zip(*columns, strict=True) if source == ARCHAIC]
-    write_pairs(stem, _spoken_pairs(arguments) + archaic, held_out_keys(data))
+    write_pairs(stem, _spoken_lines(arguments) + archaic_pairs(read_train(data)), held_out_keys(data))
 
 
 def _distilled(stem, arguments, data):
@@ -160,14 +157,16 @@ def _distilled(stem, arguments, data):
     if arguments.work is None:
         raise SystemExit('error: the row "distilled" needs --work WORK.')
     tokenizer = Tokenizer.from_file(arguments.work / "tokenizer.json")
-    wanted = {english for english, _ in _spoken_pairs(arguments)}
+    wanted = {english for english, _ in _spoken_lines(arguments)}
     pairs = made_pairs(arguments.work, load(arguments.work / "tokens.npz"), "all_en")
     texts = [tuple(" ".join(tokenizer.decode(ids.tolist()).split()) for ids in pair) for pair in pairs]
     write_pairs(stem, [pair for pair in texts if pair[0] in wanted], held_out_keys(data))
 
 
-def _spoken_pairs(arguments):
-    return list(zip(*(read_file(arguments.corpus / f"{SPOKEN}.{side}") for side in SIDES), strict=True))
+def _spoken_lines(arguments):
+    return list(
+        zip(*(read_file(arguments.corpus / f"{SPOKEN}.{side}") for side in ("en", "it")), strict=True)
+    )
 
 
 MADE = {"spoken": _spoken, "uncleaned": _uncleaned, "distilled": _distilled}
@@ -183,7 +182,7 @@ def _write_tables(output):
                 rows.append((f"{change}{more}", json.loads(path.read_text("utf-8"))))
     sources = [test for test in rows[0][1]["tests"] if test.startswith("valid:")]
     tables = [
-        _table(
+        table(
             ["change", *SCORES.values(), "weights"],
             [
                 [
@@ -194,7 +193,7 @@ def _write_tables(output):
                 for change, row in rows
             ],
         ),
-        _table(
+        table(
             ["change", *(test.removeprefix("valid: ") for test in sources)],
             [[change, *(_pair(row, test) for test in sources)] for change, row in rows],
         ),
@@ -206,7 +205,8 @@ def _pair(row, test):
     return f"{row['tests'][test]['bleu']:.1f} / {row['tests'][test]['chrf']:.1f}"
 
 
-def _table(head, rows):
+def table(head, rows):
+    """Markdown."""
     return "".join(f"| {' | '.join(cells)} |\n" for cells in [head, ["---"] * len(head), *rows])
 
 
