@@ -78,6 +78,29 @@ def test_all_weights_are_updated_at_once_under_torch(steps):
         assert optimizer._all_reduce_sum_gradients(gradients) is gradients
 
 
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="torch on a CPU has an update of its own")
+@pytest.mark.parametrize(  # rounded to half precision, later gradients show every last bit of a weight
+    ("precision", "updates"), [("float32", 4), ("mixed_bfloat16", 1), ("mixed_float16", 1)]
+)
+def test_updates_are_those_of_keras(precision, updates):
+    settings = TrainConfig(warmup_steps=2, precision=precision, epsilon=1e-4)  # large enough to be seen
+    ours, keras_own = (compiled_model(CONFIG, settings) for _ in range(2))
+    optimizer = getattr(keras_own.optimizer, "inner_optimizer", keras_own.optimizer)
+    if not has_gpu():
+        del optimizer._parallel_update_step  # what is left is the class's
+    for variable, other in zip(keras_own.variables, ours.variables, strict=True):
+        variable.assign(other)
+    for seed in range(updates):
+        for model in (ours, keras_own):
+            keras.utils.set_random_seed(seed)  # of the dropout
+            update(model, seed)
+        states = [[*model.variables, *model.optimizer.variables] for model in (ours, keras_own)]
+        for found, expected in zip(*states, strict=True):
+            found, expected = to_numpy(found), to_numpy(expected)
+            largest = np.abs(expected).max(initial=1e-9)
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * largest)
+
+
 def test_without_a_decay_the_weights_themselves_are_published():
     settings = TrainConfig(warmup_steps=2)
     model = compiled_model(CONFIG, settings)
