@@ -10,6 +10,7 @@ MAX_SHAPES = 128
 # below 8 % on Multi30k and on mixed English-Italian text.
 COMPILED_SHAPES = 48
 WORTH_A_SHAPE = 0.25  # of a batch's tokens on a side
+PAIRS_AT_ONCE = 2**20  # that are counted
 
 
 class Bucket(NamedTuple):
@@ -19,7 +20,7 @@ class Bucket(NamedTuple):
     target_length: int  # T of every batch
     rows: int  # B of every batch
     batches: int  # an epoch
-    members: np.ndarray  # indices of the pairs, int64
+    members: np.ndarray  # indices of the pairs, ascending
 
 
 class Batch(NamedTuple):
@@ -43,7 +44,9 @@ class TokenTable:
         # `values` ignores a chunk's own offset, as `offsets` do not: together they are right.
         self._values = [chunk.values.to_numpy(zero_copy_only=True) for chunk in column.chunks]
         self._starts = np.cumsum([0, *(len(chunk) for chunk in column.chunks)])
-        self.lengths = np.concatenate([np.diff(offsets) for offsets in self._offsets] or [np.zeros(0, int)])
+        self.lengths = _small(
+            np.concatenate([np.diff(offsets) for offsets in self._offsets] or [np.zeros(0, int)])
+        )
 
     def __len__(self):
         return len(self.lengths)
@@ -88,7 +91,8 @@ class Batches:
                 "Raise it or drop long pairs."
             )
         self.buckets = buckets(source_lengths, target_lengths, batch_tokens, max_shapes)
-        self.source_tokens, self.target_tokens = int(source_lengths.sum()), int(target_lengths.sum())
+        self.source_tokens = int(source_lengths.sum(dtype=np.int64))
+        self.target_tokens = int(target_lengths.sum(dtype=np.int64))
 
     def __len__(self):
         """Batches in one epoch."""
@@ -145,15 +149,22 @@ def buckets(source_lengths, target_lengths, batch_tokens, max_shapes):
     Lengths are rounded up in steps of 6 %. At first each (S, T) that occurs is a shape, and a pair goes to the
     cheapest that holds it; then the shape that costs least to do without goes, until they are few enough and each
     saves what it costs.
+
+    What there is for each pair takes few bytes: tens of millions of pairs are to fit.
     """
     steps = _steps(max(source_lengths.max(), target_lengths.max()))
-    places = np.searchsorted(steps, source_lengths), np.searchsorted(steps, target_lengths)
-    cell_of_pair = places[0] * len(steps) + places[1]
-    pairs = np.bincount(cell_of_pair, minlength=len(steps) ** 2)
+    place_of_length = np.searchsorted(steps, np.arange(steps[-1] + 1))
+    cell_type = np.min_scalar_type(len(steps) ** 2)
+    cell_of_pair = (place_of_length * len(steps)).astype(cell_type)[source_lengths]
+    cell_of_pair += place_of_length.astype(cell_type)[target_lengths]
+    pairs = np.zeros(len(steps) ** 2, np.int64)
+    for part in np.array_split(cell_of_pair, len(cell_of_pair) // PAIRS_AT_ONCE + 1):
+        pairs += np.bincount(part, minlength=len(pairs))
     cells = np.flatnonzero(pairs)
-    largest = places[0].max() * len(steps) + places[1].max()  # holds every pair
+    source_places, target_places = np.divmod(cells, len(steps))
+    largest = source_places.max() * len(steps) + target_places.max()  # holds every pair
     shapes = steps[np.stack(np.divmod(np.union1d(cells, [largest]), len(steps)))]  # (2, shapes): S, T
-    cell_sizes = steps[np.stack(np.divmod(cells, len(steps)))]
+    cell_sizes = steps[np.stack([source_places, target_places])]
     holds = (cell_sizes[:, :, None] <= shapes[:, None, :]).all(axis=0)
     tokens = np.where(holds, shapes.sum(axis=0), np.inf)  # (cells, shapes), of one pair
     while tokens.shape[1] > 1:
@@ -163,16 +174,22 @@ def buckets(source_lengths, target_lengths, batch_tokens, max_shapes):
             break
         dropped = np.argsort(loss, kind="stable")[: max(1, excess // 8)]
         tokens, shapes = np.delete(tokens, dropped, axis=1), np.delete(shapes, dropped, axis=1)
-    shape_of_cell = np.zeros(len(pairs), int)
+    shape_of_cell = np.zeros(len(pairs), np.min_scalar_type(tokens.shape[1]))
     shape_of_cell[cells] = tokens.argmin(axis=1)
     shape_of_pair = shape_of_cell[cell_of_pair]
-    order = np.argsort(shape_of_pair, kind="stable")
     found = []
-    for members in np.split(order, np.flatnonzero(np.diff(shape_of_pair[order])) + 1):
+    for shape in np.unique(shape_of_cell[cells]):
+        members = _small(np.flatnonzero(shape_of_pair == shape), len(shape_of_pair))
         source_length, target_length = int(source_lengths[members].max()), int(target_lengths[members].max())
         batches = -(-len(members) // (batch_tokens // max(source_length, target_length)))
         found.append(Bucket(source_length, target_length, -(-len(members) // batches), batches, members))
     return found
+
+
+def _small(numbers, bound=None):
+    """Whole numbers from 0 in as few bytes as those below `bound`, and one more, need."""
+    bound = int(numbers.max(initial=0)) + 1 if bound is None else bound
+    return numbers.astype(np.min_scalar_type(bound))
 
 
 def _steps(longest):
@@ -192,7 +209,7 @@ def _loss_without(tokens, pairs):
 
 
 def _lengths(tokens):
-    return tokens.lengths if isinstance(tokens, TokenTable) else np.array([len(t) for t in tokens], np.int64)
+    return tokens.lengths if isinstance(tokens, TokenTable) else _small(np.array([len(t) for t in tokens]))
 
 
 def _rows(tokens, members):

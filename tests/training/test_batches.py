@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -66,6 +68,19 @@ def test_padding_is_small_on_both_sides_and_falls_with_more_shapes():
         shares.append(1 - np.array([lengths.sum(), others.sum()]) / filled)
     assert (np.array(shares[-2:]) <= 0.08).all()
     assert [s.mean() for s in shares] == sorted((s.mean() for s in shares), reverse=True)
+
+
+def test_a_pair_takes_few_bytes():
+    """So that tens of millions fit: their tokens lie on disk, what is here grows with every pair."""
+    pairs, generator = 2_000_000, np.random.default_rng(0)
+    lengths = [generator.lognormal(3.0, 0.5, pairs).clip(3, 80).astype(np.uint8) for _ in range(2)]
+    tracemalloc.start()
+    made = buckets(*lengths, 4096, MAX_SHAPES)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sum(len(bucket.members) for bucket in made) == pairs
+    assert kept < 5 * pairs  # a number of 32 bits
+    assert peak < 40 * pairs  # most of it the table of shapes, which grows no further
 
 
 def test_rows_of_a_bucket_are_dealt_out_evenly():
