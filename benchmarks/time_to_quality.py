@@ -163,7 +163,7 @@ def score_joeynmt(found: tuple[int, list[str]], tokenizer: Tokenizer, references
 
 
 def bleu(hypotheses: list[str], references: list[str]) -> float:
-    score = BLEU(tokenize="none").corpus_score(hypotheses, [references])
+    score = BLEU(tokenize="none", force=True).corpus_score(hypotheses, [references])
     return round(score.score, 2)
 
 

@@ -52,10 +52,6 @@ class TreeEngine:
                 engine.begun_at_keep.append(sum(map(len, engine.begun)))
                 super().keep(sentences)
 
-            def replace(self, slots, sources):
-                engine.begun.append([int(source[0]) for source in sources])
-                super().replace(slots, [int(source[0]) for source in sources])
-
         return State(self.tree, [int(source[0]) for source in sources], beam_size)
 
 
@@ -85,11 +81,11 @@ LENGTHS = st.lists(st.integers(1, 16), max_size=60)
 
 @settings(deadline=None, max_examples=40)
 @given(LENGTHS, st.sampled_from([SearchOptions(), SearchOptions(beam_size=3, num_hypotheses=2)]),
-       st.sampled_from([1, 3]), st.booleans(), st.sampled_from([0.01, 0.25, 1.0]))  # fmt: skip
+       st.sampled_from([1, 3]), st.booleans(), st.sampled_from([0.25, 0.9, 1.0]))  # fmt: skip
 def test_each_sentence_is_translated_once_and_as_if_alone(lengths, options, num_workers, in_order, rate):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BATCH_SENTENCES", 8)
-        patch.setattr(module, "REFILL_RATE", rate)
+        patch.setattr(module, "SHRINK_RATE", rate)
         engine = TreeEngine()
         sources = sources_of(lengths)
         found = run(sources, options, engine, num_workers, in_order=in_order)
@@ -118,28 +114,15 @@ def test_a_batch_keeps_to_its_padded_tokens(monkeypatch):
     monkeypatch.setattr(module, "BATCH_TOKENS", 40)
     engine = TreeEngine()
     run(sources_of([16] * 9 + [3] * 5), engine=engine)
-    assert len(engine.begun[0]) == 2  # 3 · 16 = 48 is more than 40
-    assert engine.most_rows == 2
+    assert [len(batch) for batch in engine.begun] == [2, 2, 2, 2, 2, 4]  # 3 · 16 = 48 is more than 40
 
 
-def test_free_slots_are_filled_again_while_the_others_go_on(monkeypatch):
+def test_a_batch_shrinks_as_its_sentences_are_done_and_the_next_begins_after_it(monkeypatch):
     monkeypatch.setattr(module, "BATCH_SENTENCES", 8)
     engine = TreeEngine()
     run(sources_of([6] * 40), engine=engine)
-    alone = 0
-    for start in range(0, 40, 8):
-        part = TreeEngine()
-        run(sources_of([6] * 40)[start : start + 8], engine=part)
-        alone += part.steps
-    assert engine.steps < 0.8 * alone
-
-
-def test_a_batch_shrinks_when_nobody_waits_and_not_before(monkeypatch):
-    monkeypatch.setattr(module, "BATCH_SENTENCES", 8)
-    engine = TreeEngine()
-    run(sources_of([6] * 40), engine=engine)
-    assert engine.begun_at_keep
-    assert set(engine.begun_at_keep) == {40}
+    assert [len(batch) for batch in engine.begun] == [8] * 5
+    assert set(engine.begun_at_keep) == {8, 16, 24, 32, 40}  # how many had begun
 
 
 @pytest.mark.parametrize(("beam_size", "sentences"), [(1, 32), (3, 21), (4, 16), (100, 1)])
