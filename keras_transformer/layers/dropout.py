@@ -39,8 +39,8 @@ class Dropout(keras.layers.Dropout):
         shape = ops.shape(inputs)
         words = _words((*shape[:-1], shape[-1] // VALUES_A_WORD), self.seed_generator)
         draws = ops.reshape(ops.view(words, "int16"), shape)  # uniform on -2^15 .. 2^15 - 1
-        # 1 from this draw on, else 0, by whole numbers: torch on a CPU takes three times as long to compare and to
-        # turn the answers into floats.
+        # 1 from this draw on, else 0, by whole numbers: torch on a CPU takes twice as long to compare and to turn
+        # the answers into floats.
         least = dropped - LEVELS // 2
         kept = ops.minimum(ops.maximum(draws, least - 1), least) - (least - 1)
         # A product, not a choice: torch's CPU kernel for `where` with a scalar is four times slower, both ways.

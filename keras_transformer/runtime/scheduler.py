@@ -2,8 +2,7 @@
 
 The longest go first, so that batch mates are of like lengths. As sentences are done their batch shrinks; it is not
 filled up again: rows at positions of their own, and sources encoded a few at a time, cost a file 6 to 40 % more
-(measured).
-Several threads may each run such a batch over one engine.
+(measured). Several threads may each run such a batch over one engine.
 
 Letters: B sentences of a batch, S source tokens.
 """

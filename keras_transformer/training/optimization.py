@@ -37,10 +37,11 @@ def compiled_model(model_config, train_config, replicas=None):
         )
         # On the instance: a subclass would not get the form of Adam that Keras has for torch, all weights at once.
         optimizer._update_model_variables_moving_average = MethodType(move_averages, optimizer)
-        if keras.config.backend() == "torch" and not has_gpu():
+        if keras.config.backend() == "torch":
             from keras_transformer.training import torch_adam
 
-            optimizer._parallel_update_step = MethodType(torch_adam.update_all, optimizer)
+            if torch_adam.fits(model.trainable_variables):
+                optimizer._parallel_update_step = MethodType(torch_adam.update_all, optimizer)
         if replicas.steps:  # the gradients are the replicas' sums already: Keras would clip before it adds up
             optimizer._all_reduce_sum_gradients = MethodType(_summed_already, optimizer)
         model.compile(

@@ -8,6 +8,11 @@ import torch
 from torch.optim.adam import adam
 
 
+def fits(variables):
+    """Whether these are updated here: torch's on the CPU, as on a Mac they are not though there is no CUDA."""
+    return all(variable.value.device.type == "cpu" for variable in variables)
+
+
 def update_all(optimizer, gradients, variables, learning_rate):
     """`keras.optimizers.Adam`'s update, bound to one in place of `_parallel_update_step`.
 
