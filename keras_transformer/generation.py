@@ -29,7 +29,6 @@ def generate(model, source_ids, max_length, sampler):
     beams = options["num_beams"] if name == "beam" else 1
     step = KerasStep(model, source_ids, max_length, beams)
     shared = {
-        "batch_size": count,
         "bos_id": model.config.bos_id,
         "eos_id": model.config.eos_id,
         "pad_id": model.config.pad_id,
@@ -110,7 +109,7 @@ class KerasStep:
         self.caches = self._detached(caches)
         return ops.convert_to_numpy(ops.cast(logits, "float32"))
 
-    def copy_rows(self, sources, destinations):
+    def copy_rows(self, sources, destinations, starts):
         """Give rows the state of others of their sentence, which has the same source."""
         rows = np.arange(len(self.source_padding_mask))
         rows[destinations] = sources

@@ -11,25 +11,72 @@ row b·K + k; which of a sentence's rows it is says nothing about its rank.
 from __future__ import annotations
 
 import bisect
-from typing import NamedTuple, Unpack
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
-from keras_transformer.decoding.candidates import (
-    Candidates,
-    best_candidates,
-    sound_candidates,
-    summarise,
-)
+from keras_transformer.decoding.candidates import best_candidates, is_sound, summarise
 from keras_transformer.decoding.slots import SlotOptions, Slots
 from keras_transformer.decoding.steps import BeamStep, Ended, Hypothesis, IntArray, RankingStep
 
 _LEAST_LARGEST = -30.0  # of the largest log-probability of a row, of which no vocabulary has less than -log V
+_NONE = float("-inf")  # total of a beam that holds no output
+
+
+class _Candidates(NamedTuple):
+    """The best continuations of A sentences, the best first; a total of -inf is none, nor is what follows it.
+
+    Attributes:
+        totals: A lists of log-probabilities.
+        places: A lists of numbers: `vocabulary_size` · the beam + the token.
+        vocabulary_size: V.
+        tokens: (V), which the tokens are; None where they are their own numbers.
+    """
+
+    totals: list[list[float]]
+    places: list[list[int]]
+    vocabulary_size: int
+    tokens: IntArray | None
+
+
+class _Child(NamedTuple):
+    """A beam's output with one more token."""
+
+    total: float  # log-probability
+    token: int
+    beam: int
 
 
 class _Ranked(NamedTuple):
     score: float  # log-probability over length penalty
     hypothesis: Hypothesis
+
+
+@dataclass(slots=True)
+class _Sentence:
+    """What is known of a sentence.
+
+    Attributes:
+        mildest: The length penalty of the longest output.
+        outputs: (K), the tokens of each beam.
+        totals: (K), log-probabilities of the outputs.
+        earlier: (K), the totals after each of its tokens.
+        ranks: (K), places of the beams by their totals; equal totals keep the order they came in.
+        finished: The best finished outputs, the best first.
+        unfinished: Outputs at the limit, or cut.
+        worst: Score of the last one finished, once there are enough.
+    """
+
+    mildest: float
+    outputs: list[list[int]]
+    totals: list[float]
+    earlier: list[list[float]]
+    ranks: list[int]
+    finished: list[_Ranked] = field(default_factory=list)
+    unfinished: list[_Ranked] = field(default_factory=list)
+    worst: float = _NONE
 
 
 class BeamSearch(Slots):
@@ -41,7 +88,7 @@ class BeamSearch(Slots):
 
     Args:
         step: The decoder, with K rows for each slot.
-        num_slots: Slots B, at least 1.
+        sentences, max_lengths: See `Slots`.
         beam_size: K, at least 1.
         length_penalty: Exponent, at least 0; 0 ranks by plain log-probability and favours short outputs.
         num_hypotheses: Hypotheses of a sentence, from 1 to K.
@@ -54,7 +101,8 @@ class BeamSearch(Slots):
     def __init__(
         self,
         step: BeamStep,
-        num_slots: int,
+        sentences: Iterable[int],
+        max_lengths: Sequence[int] | IntArray,
         *,
         beam_size: int,
         length_penalty: float = 0.6,
@@ -62,191 +110,194 @@ class BeamSearch(Slots):
         **options: Unpack[SlotOptions],
     ) -> None:
         check_beam(beam_size, length_penalty, num_hypotheses)
-        super().__init__(step, num_slots, beam_size, **options)
+        super().__init__(step, sentences, max_lengths, beam_size, **options)
         self._ranking = step if isinstance(step, RankingStep) else None
-        self._earlier = np.tri(beam_size, k=-1, dtype=np.bool_)  # (K, K): the second comes before the first
         self._length_penalty = length_penalty
         self._num_hypotheses = num_hypotheses
-        self._totals = np.full((num_slots, beam_size), -np.inf)  # (B, K) log-probabilities, -inf = no output
-        self._ranks = np.tile(np.arange(beam_size), (num_slots, 1))  # (B, K), of each beam
-        self._worst = np.full(num_slots, -np.inf)  # score of the last hypothesis, once there are enough
-        self._mildest = np.ones(num_slots)  # the length penalty of the longest output
-        self._pools: list[list[_Ranked]] = [[] for _ in range(num_slots)]  # finished, best first
-        self._fallbacks: list[list[_Ranked]] = [[] for _ in range(num_slots)]  # at the limit, or cut
+        self._beams = [
+            _Sentence(
+                mildest=_penalty(limit, length_penalty),
+                outputs=[[] for _ in range(beam_size)],
+                totals=[0.0, *[_NONE] * (beam_size - 1)],
+                earlier=[[] for _ in range(beam_size)],
+                ranks=list(range(beam_size)),
+            )
+            for limit in self._limits
+        ]
+        self._totals = self._all_totals()
 
     def advance(self) -> list[Ended]:
-        slots = self._alive.nonzero()[0]  # (A,)
-        children = self._continue(slots)
-        best = children.totals[:, 0]
-        # A total only falls, and the longest output has the mildest penalty; a worst of -inf beats -inf alone.
-        over = self._worst[slots] >= best / self._mildest[slots]
-        if self._steps_left <= 1:
-            at_limit = self._positions[slots] + 1 >= self._limits[slots]
-            for nth in at_limit.nonzero()[0].tolist():
-                self._enter_unfinished(int(slots[nth]), children, nth)
-            over |= at_limit
-        if np.count_nonzero(over):
-            goes_on = ~over
-            self._go_on(slots[goes_on], children.at(goes_on))
-        else:
-            self._go_on(slots, children)
-        done = slots[over].tolist()
-        done += self._cut_loops(done)
-        found = [self._ended(slot) for slot in done]
+        """As in `Slots`."""
+        found = self._candidates()
+        self._length += 1
+        penalty, looks = _penalty(self._length, self._length_penalty), self._looks_for_loops()
+        fed = [self._pad_id] * len(self._fed)
+        sources: list[int] = []
+        destinations: list[int] = []
+        starts: list[int] = []
+        done = []
+        for nth, slot in enumerate(self._running):
+            sentence = self._beams[slot]
+            children = self._children(sentence, found, nth, penalty)
+            best = children[0].total if children else _NONE
+            # A total only falls, and the longest output has the mildest penalty; a worst of -inf beats -inf alone.
+            over = sentence.worst >= best / sentence.mildest
+            if self._length == self._limits[slot]:
+                self._leave_unfinished(sentence, children, penalty)
+                over = True
+            if not over:
+                first = slot * self._width
+                before = sentence.outputs
+                for beam, token, parent in self._go_on(sentence, children):
+                    fed[first + beam] = token
+                    if beam != parent:
+                        sources.append(first + parent)
+                        destinations.append(first + beam)
+                        starts.append(self._start + 1 + _num_shared(before[parent], before[beam]))
+                over = looks and self._cut_loops(self._sentences[slot], sentence)
+            if over:
+                done.append(slot)
+        if sources:
+            self._step.copy_rows(sources, destinations, starts)
+        self._fed[:] = fed
+        ended = [self._ended(slot) for slot in done]
+        self._totals = self._all_totals()
         self._moved(done)
-        return found
+        return ended
 
-    def _continue(self, slots: IntArray) -> Candidates:
-        """The best K that do not end, (A, K); those among the best K that end with EOS enter their pools."""
-        width = self._width
-        candidates = self._candidates(slots)
-        ends = candidates.tokens == self._eos_id
-        if not np.count_nonzero(ends):
-            return candidates.at(slice(None), slice(width))
-        for nth, column in zip(*(ends & (candidates.totals > -np.inf))[:, :width].nonzero(), strict=True):
-            beam, total = int(candidates.beams[nth, column]), float(candidates.totals[nth, column])
-            self._enter(int(slots[nth]), beam, self._eos_id, total)
-        # At most K of the 2·K can end.
-        order = np.argsort(ends, axis=1, kind="stable")[:, :width]
-        at = np.arange(len(slots))[:, None]
-        return candidates.at(at, order)
-
-    def _candidates(self, slots: IntArray) -> Candidates:
-        """The best 2·K continuations, (A, 2·K)."""
-        tokens = None
+    def _candidates(self) -> _Candidates:
+        """The best 2·K continuations of each sentence that is not done."""
+        count, tokens = 2 * self._width, None
         if self._ranking is not None:
-            values, maxima, tokens, best = self._ranking.ranked(
-                self._fed, self._fed_positions(), self._totals
-            )
-            found = sound_candidates(best, slots, values.shape[1], 2 * self._width) if best else None
-            if found is not None:
-                return found if tokens is None else found._replace(tokens=tokens[found.tokens])
+            values, maxima, tokens, best = self._ranking.ranked(self._fed, self._position, self._totals)
+            if best is not None:
+                found = _Candidates(best.totals.tolist(), best.places.tolist(), values.shape[1], tokens)
+                if len(self._running) < self.num_slots:
+                    found = found._replace(
+                        totals=[found.totals[slot] for slot in self._running],
+                        places=[found.places[slot] for slot in self._running],
+                    )
+                if all(is_sound(row, count) for row in found.totals):
+                    return found
             largest, offsets = maxima.max(axis=1), self._totals
             sound = largest > _LEAST_LARGEST
         else:
-            values = self._checked(self._step(self._fed, self._fed_positions()))
+            values = self._checked(self._step(self._fed, self._position))
             normalisers, largest, maxima = summarise(values)
             offsets = self._totals - normalisers.reshape(self._totals.shape)
             sound = np.isfinite(largest)
         if np.count_nonzero(sound) < len(sound):
-            self._check_finite(np.where(sound | (self._totals == -np.inf).reshape(-1), 0.0, np.nan))
-            # A dead beam's values may be anything.
-            offsets = np.where(self._totals > -np.inf, offsets, -np.inf)
-        shape = (self.num_slots, self._width, -1)
-        found = best_candidates(
-            values.reshape(shape), maxima.reshape(shape), offsets, self._ranks, 2 * self._width, slots
-        )
-        return found if tokens is None else found._replace(tokens=tokens[found.tokens])
+            self._check_finite(np.where(sound | (self._totals == _NONE).reshape(-1), 0.0, np.nan))
+            # The values of a beam without an output may be anything.
+            offsets = np.where(self._totals > _NONE, offsets, _NONE)
+        shape, ranks = (self.num_slots, self._width, -1), np.array([one.ranks for one in self._beams])
+        slots, vocabulary_size = np.array(self._running), values.shape[1]
+        best_of = best_candidates(values.reshape(shape), maxima.reshape(shape), offsets, ranks, count, slots)
+        places = vocabulary_size * best_of.beams + best_of.tokens
+        return _Candidates(best_of.totals.tolist(), places.tolist(), vocabulary_size, tokens)
 
-    def _enter_unfinished(self, slot: int, children: Candidates, nth: int) -> None:
-        """Outputs at their limit become fallbacks if there are not enough finished ones."""
-        if self._worst[slot] == -np.inf:
-            for total, token, beam in zip(*(array[nth].tolist() for array in children), strict=True):
-                if total > -np.inf:
-                    self._enter(slot, beam, token, total, ended=False)
+    def _children(self, sentence: _Sentence, found: _Candidates, nth: int, penalty: float) -> list[_Child]:
+        """The best K of the nth candidates that do not end; those among the best K that end are finished."""
+        children: list[_Child] = []
+        for column, (total, place) in enumerate(zip(found.totals[nth], found.places[nth], strict=True)):
+            if total == _NONE:
+                break
+            beam, token = divmod(place, found.vocabulary_size)
+            if found.tokens is not None:
+                token = int(found.tokens[token])
+            if token != self._eos_id:
+                children.append(_Child(total, token, beam))
+                if len(children) == self._width:
+                    break
+            elif column < self._width:
+                self._finish(sentence, _Child(total, token, beam), penalty)
+        return children
 
-    def _enter(self, slot: int, beam: int, token: int, total: float, *, ended: bool = True) -> None:
-        """Keep the output of a beam with one more token, if it is among the best of its sentence."""
-        start, position = int(self._starts[slot]), int(self._positions[slot])
-        score = total / _penalty(position + 1 - start, self._length_penalty)
-        if ended and score <= self._worst[slot]:
+    def _go_on(self, sentence: _Sentence, children: list[_Child]) -> list[tuple[int, int, int]]:
+        """Each parent's row goes to its best child, rows without a child to the others: row, token and parent."""
+        width = self._width
+        rows, parents = [], {child.beam for child in children}
+        free, taken = (beam for beam in range(width) if beam not in parents), set()
+        outputs: list[list[int]] = [[]] * width
+        earlier: list[list[float]] = [[]] * width
+        totals, ranks = [_NONE] * width, [width] * width
+        for rank, (total, token, parent) in enumerate(children):
+            beam = next(free) if parent in taken else parent
+            taken.add(parent)
+            outputs[beam] = [*sentence.outputs[parent], token]
+            earlier[beam] = [*sentence.earlier[parent], total]
+            totals[beam], ranks[beam] = total, rank
+            rows.append((beam, token, parent))
+        sentence.outputs, sentence.earlier = outputs, earlier
+        sentence.totals, sentence.ranks = totals, ranks
+        return rows
+
+    def _finish(self, sentence: _Sentence, candidate: _Child, penalty: float) -> None:
+        """Keep an output that ends, if it is among the best of its sentence."""
+        score = candidate.total / penalty
+        if score <= sentence.worst:
             return
-        row = slot * self._width + beam
-        last = np.float32(total - self._totals[slot, beam])
-        log_probs = np.append(self._log_probs[row, start:position], last)
-        tokens = self._tokens[row, start:position]
-        hypothesis = Hypothesis(tokens.copy() if ended else np.append(tokens, token), log_probs, ended, False)
-        if not ended:
-            _insert(self._fallbacks[slot], _Ranked(score, hypothesis))
-            return
-        pool = self._pools[slot]
-        _insert(pool, _Ranked(score, hypothesis))
-        del pool[self._num_hypotheses :]
-        if len(pool) == self._num_hypotheses:
-            self._worst[slot] = pool[-1].score
+        totals = [*sentence.earlier[candidate.beam], candidate.total]
+        hypothesis = _hypothesis(sentence.outputs[candidate.beam], totals, finished=True)
+        _insert(sentence.finished, _Ranked(score, hypothesis))
+        del sentence.finished[self._num_hypotheses :]
+        if len(sentence.finished) == self._num_hypotheses:
+            sentence.worst = sentence.finished[-1].score
 
-    def _go_on(self, slots: IntArray, children: Candidates) -> None:
-        """Each parent's row goes to its best child; only further children are copied into free rows."""
-        totals, tokens, parents = children  # (A, K)
-        if not len(slots):
+    def _leave_unfinished(self, sentence: _Sentence, children: list[_Child], penalty: float) -> None:
+        """Outputs at their limit are kept if there are not enough finished ones."""
+        if sentence.worst > _NONE:
             return
-        width, dead = self._width, totals == -np.inf
-        same = (parents[:, :, None] == parents[:, None, :]) & self._earlier  # (A, K, K): an earlier sibling
-        some_dead = np.count_nonzero(dead) > 0
-        if some_dead:
-            # What is no output takes what is left; its row holds whatever it held.
-            tokens = np.where(dead, self._pad_id, tokens)
-            copied = dead | (same & ~dead[:, None, :]).any(axis=2)
-        else:
-            copied = same.any(axis=2)
-        beams, moves = parents, np.count_nonzero(copied) > 0
-        if moves:
-            at = np.arange(len(slots))[:, None]
-            taken = np.zeros(parents.shape, np.bool_)
-            taken[(~copied).nonzero()[0], parents[~copied]] = True
-            free = np.argsort(taken, axis=1, kind="stable")  # beams without a child first, ascending
-            beams = np.where(copied, free[at, np.cumsum(copied, axis=1) - 1], parents)
-        first_rows = slots[:, None] * width
-        rows, parent_rows = first_rows + beams, first_rows + parents
-        if moves:
-            moved = copied & ~dead
-            sources, destinations = parent_rows[moved], rows[moved]
-            if len(sources):
-                self._step.copy_rows(sources, destinations)
-                self._tokens[destinations] = self._tokens[sources]
-                self._log_probs[destinations] = self._log_probs[sources]
-        flat, positions = self._totals.reshape(-1), self._positions[slots][:, None]
-        self._tokens[rows, positions] = tokens
-        before = flat[parent_rows]
-        if some_dead:  # -inf less -inf is no number, of outputs that are none
-            before = np.where(dead, 0.0, before)
-        self._log_probs[rows, positions] = totals - before
-        flat[rows] = totals
-        self._fed[rows] = tokens
-        self._ranks.reshape(-1)[rows] = np.arange(width)
+        for total, token, beam in children:
+            hypothesis = _hypothesis([*sentence.outputs[beam], token], [*sentence.earlier[beam], total])
+            _insert(sentence.unfinished, _Ranked(total / penalty, hypothesis))
 
-    def _cut_loops(self, done: list[int]) -> list[int]:
-        """Outputs that repeat themselves without end go no further; the sentences that have no other left."""
-        emptied = []
-        for slot, row, keep in self._loops():
-            beam, start = row - slot * self._width, int(self._starts[slot])
-            if slot in done or self._totals[slot, beam] == -np.inf:
-                continue
-            self._totals[slot, beam] = -np.inf
-            tokens = self._tokens[row, start : start + keep].copy()
-            log_probs = self._log_probs[row, start : start + keep].copy()
-            score = float(log_probs.sum(dtype=np.float64)) / _penalty(keep, self._length_penalty)
-            _insert(self._fallbacks[slot], _Ranked(score, Hypothesis(tokens, log_probs, False, True)))
-            if not (self._totals[slot] > -np.inf).any():
-                emptied.append(slot)
-        return emptied
+    def _cut_loops(self, number: int, sentence: _Sentence) -> bool:
+        """Outputs that repeat themselves without end go no further; whether the sentence has no other left."""
+        for beam, output in enumerate(sentence.outputs):
+            keep = self._find_loop(number, output) if sentence.totals[beam] > _NONE else None
+            if keep is not None:
+                totals = sentence.earlier[beam][:keep]
+                score = totals[-1] / _penalty(keep, self._length_penalty)
+                hypothesis = _hypothesis(output[:keep], totals, cut=True)
+                _insert(sentence.unfinished, _Ranked(score, hypothesis))
+                sentence.totals[beam] = _NONE
+        return max(sentence.totals) == _NONE
 
     def _ended(self, slot: int) -> Ended:
-        found = [ranked.hypothesis for ranked in self._pools[slot]]
+        sentence = self._beams[slot]
+        found = [ranked.hypothesis for ranked in sentence.finished]
         seen = {hypothesis.tokens.tobytes() for hypothesis in found}
-        for _, hypothesis in self._fallbacks[slot]:
+        for _, hypothesis in sentence.unfinished:
             if hypothesis.tokens.tobytes() not in seen:  # two loops may be cut to the same output
                 seen.add(hypothesis.tokens.tobytes())
                 found.append(hypothesis)
-        self._totals[slot] = -np.inf
-        return Ended(int(self._sentences[slot]), tuple(found[: self._num_hypotheses]))
+        sentence.totals = [_NONE] * self._width
+        return Ended(self._sentences[slot], tuple(found[: self._num_hypotheses]))
 
-    def _begin(self, slots: IntArray) -> None:
-        self._totals[slots] = -np.inf
-        self._totals[slots, 0] = 0.0
-        self._ranks[slots], self._worst[slots] = np.arange(self._width), -np.inf
-        for slot in slots.tolist():
-            longest = int(self._limits[slot] - self._starts[slot])
-            self._mildest[slot] = _penalty(longest, self._length_penalty)
-            self._pools[slot], self._fallbacks[slot] = [], []
-
-    def _keep(self, slots: IntArray, rows: IntArray) -> None:
+    def _keep(self, slots: list[int], rows: IntArray) -> None:
         super()._keep(slots, rows)
-        self._totals = self._totals[slots]
-        self._ranks, self._worst = self._ranks[slots], self._worst[slots]
-        self._mildest = self._mildest[slots]
-        self._pools = [self._pools[slot] for slot in slots]
-        self._fallbacks = [self._fallbacks[slot] for slot in slots]
+        self._beams = [self._beams[slot] for slot in slots]
+        self._totals = self._all_totals()
+
+    def _all_totals(self) -> Any:
+        """(B, K), for the step."""
+        return np.array([sentence.totals for sentence in self._beams])
+
+
+def _num_shared(tokens: list[int], others: list[int]) -> int:
+    """Tokens that both begin with."""
+    for place, (token, other) in enumerate(zip(tokens, others, strict=False)):
+        if token != other:
+            return place
+    return min(len(tokens), len(others))
+
+
+def _hypothesis(
+    tokens: list[int], totals: list[float], *, finished: bool = False, cut: bool = False
+) -> Hypothesis:
+    log_probs = np.diff(np.array(totals), prepend=0.0).astype(np.float32)
+    return Hypothesis(np.array(tokens, np.int64), log_probs, finished, cut)
 
 
 def check_beam(beam_size: int, length_penalty: float, num_hypotheses: int) -> None:

@@ -9,12 +9,13 @@ Letters: B sentences, A of them at work, K beams, R = B·K rows, V vocabulary, N
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_transformer.decoding.steps import Best, FloatArray, IntArray
+from keras_transformer.decoding.steps import FloatArray, IntArray
 
 SMALLEST_VOCABULARY = 1024  # below it a block is one value
 CHUNK_VALUES = 1 << 16  # values worked on at once: 256 KiB stay in the second-level cache
@@ -138,16 +139,10 @@ def best_candidates(
     return whole
 
 
-def sound_candidates(best: Best, sentences: IntArray, vocabulary_size: int, count: int) -> Candidates | None:
-    """The `count` best of each of A `sentences` that a step has found by itself; None where two may be equal."""
-    totals, places = best
-    if len(sentences) < len(totals):
-        totals, places = totals[sentences], places[sentences]
-    falling = np.count_nonzero(totals[:, 1:] < totals[:, :-1])  # not where a number is none
-    if falling < totals[:, 1:].size or totals.shape[1] <= count or totals[:, -1].min() == -np.inf:
-        return None
-    beams, tokens = np.divmod(places[:, :count], vocabulary_size)
-    return Candidates(totals[:, :count], tokens, beams)
+def is_sound(totals: list[float], count: int) -> bool:
+    """Whether the first `count` of these totals, best first, are no ties: one more is given, all are of outputs."""
+    falling = all(map(operator.gt, totals, totals[1:]))  # not where a number is none
+    return falling and len(totals) > count and totals[-1] > float("-inf")
 
 
 def _open_blocks(

@@ -5,6 +5,7 @@ Letters: B sentences, V vocabulary; a sentence has one row.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Unpack
 
 import numpy as np
@@ -19,76 +20,66 @@ class GreedySearch(Slots):
 
     Args:
         step: The decoder. Without `scores`, one that can choose by itself (`ChoosingStep`) is let.
-        num_slots: Slots B, at least 1.
+        sentences, max_lengths: See `Slots`.
         scores: Whether hypotheses carry log-probabilities.
         options: See `SlotOptions`.
     """
 
     def __init__(
-        self, step: DecodeStep, num_slots: int, *, scores: bool = False, **options: Unpack[SlotOptions]
+        self,
+        step: DecodeStep,
+        sentences: Iterable[int],
+        max_lengths: Sequence[int] | IntArray,
+        *,
+        scores: bool = False,
+        **options: Unpack[SlotOptions],
     ) -> None:
-        super().__init__(step, num_slots, 1, **options)
+        super().__init__(step, sentences, max_lengths, 1, **options)
         self._choosing = step if isinstance(step, ChoosingStep) and not scores else None
-        self._scores = scores
+        self._outputs: list[list[int]] = [[] for _ in self._sentences]
+        self._log_probs: list[list[float]] | None = [[] for _ in self._sentences] if scores else None
 
     def advance(self) -> list[Ended]:
-        """As in `Slots`; a step that chooses by itself is run until the next look for loops."""
+        """As in `Slots`."""
         if self._choosing is not None:
-            chosen = self._follow(self._choosing)  # (B, N)
+            self._fed = self._choosing.likeliest(self._fed, self._position)
         else:
-            chosen = self._choose(self._step(self._fed, self._fed_positions()))[:, None]
-        count = chosen.shape[1]
-        if self._shared is not None:
-            self._tokens[:, self._shared : self._shared + count] = chosen
-        else:
-            self._tokens[self._row_index[:, None], self._positions[:, None] + np.arange(count)] = chosen
-        if count > 1:
-            self._skip(count - 1)
-        self._fed[:] = chosen[:, -1]
-        ends = chosen == self._eos_id
-        done, found = [], []
-        if self._steps_left <= 1 or np.count_nonzero(ends):
-            ended = ends.any(axis=1)
-            done = ((ended | (self._positions + 1 >= self._limits)) & self._alive).nonzero()[0].tolist()
-            for slot in done:
-                behind = count - 1 - int(ends[slot].argmax()) if ended[slot] else 0  # steps after EOS
-                found.append(self._ended(slot, finished=bool(ended[slot]), behind=behind))
-        for slot, _, keep in self._loops():
-            if slot not in done:
+            self._fed = self._choose(self._step(self._fed, self._position))
+        chosen = self._fed.tolist()
+        self._length += 1
+        looks, done, found = self._looks_for_loops(), [], []
+        for slot in self._running:
+            output, keep = self._outputs[slot], None
+            finished, at_limit = chosen[slot] == self._eos_id, self._length == self._limits[slot]
+            if not finished:
+                output.append(chosen[slot])
+                if looks and not at_limit:
+                    keep = self._find_loop(self._sentences[slot], output)
+            if finished or at_limit or keep is not None:
                 done.append(slot)
-                found.append(self._ended(slot, keep=keep))
+                found.append(self._ended(slot, finished=finished, keep=keep))
         self._moved(done)
         return found
-
-    def _follow(self, step: ChoosingStep) -> IntArray:
-        """What is chosen (B, N) in steps on end, as long as nothing has to be looked at and a sentence goes on."""
-        fed: IntArray = self._fed
-        positions = self._fed_positions()
-        most = self._unseen_steps()
-        if most == 1:
-            return step.likeliest(fed, positions)[:, None]
-        chosen = np.empty((len(fed), most), np.int64)
-        ended = ~self._alive
-        for nth in range(most):
-            fed = step.likeliest(fed, positions + nth)
-            chosen[:, nth] = fed
-            ended |= fed == self._eos_id
-            if np.count_nonzero(ended) == len(ended):
-                break
-        return chosen[:, : nth + 1]
 
     def _choose(self, logits: Any) -> IntArray:
         logits = self._checked(logits)
         chosen: IntArray = logits.argmax(axis=1)  # the first of equals
-        best = logits[self._row_index, chosen]
+        best = np.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
         self._check_finite(best)
-        if self._scores:
-            self._log_probs[self._row_index, self._positions] = best - summarise(logits).normalisers
+        if self._log_probs is not None:
+            for output, value in zip(self._log_probs, best - summarise(logits).normalisers, strict=True):
+                output.append(value)
         return chosen
 
-    def _ended(self, slot: int, *, finished: bool = False, behind: int = 0, keep: int | None = None) -> Ended:
-        start = int(self._starts[slot])
-        end = int(self._positions[slot]) + 1 - behind if keep is None else start + keep
-        log_probs = self._log_probs[slot, start:end].copy() if self._scores else None
-        tokens = self._tokens[slot, start : end - int(finished)].copy()
-        return Ended(int(self._sentences[slot]), (Hypothesis(tokens, log_probs, finished, keep is not None),))
+    def _keep(self, slots: list[int], rows: IntArray) -> None:
+        super()._keep(slots, rows)
+        self._outputs = [self._outputs[slot] for slot in slots]
+        if self._log_probs is not None:
+            self._log_probs = [self._log_probs[slot] for slot in slots]
+
+    def _ended(self, slot: int, *, finished: bool, keep: int | None) -> Ended:
+        """`keep` tokens are left of an output that was cut."""
+        tokens, log_probs = np.array(self._outputs[slot][:keep], np.int64), None
+        if self._log_probs is not None:
+            log_probs = np.array(self._log_probs[slot][:keep], np.float32)
+        return Ended(self._sentences[slot], (Hypothesis(tokens, log_probs, finished, keep is not None),))

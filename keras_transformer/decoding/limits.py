@@ -48,42 +48,35 @@ def most_repeats(tokens: IntArray) -> int:
 
 
 class LoopGuard:
-    """Finds rows that repeat themselves without end; the `find_loop` of a search.
+    """Finds outputs that repeat themselves without end; the `find_loop` of a search.
 
-    A loop is a unit of 1 to 24 tokens that stands at the end of a row at least 6 times, over at least 12
-    tokens, and two times more often than anything repeats in the row's own source: a source that says
+    A loop is a unit of 1 to 24 tokens that stands at the end of an output at least 6 times, over at least 12
+    tokens, and two times more often than anything repeats in the sentence's own source: a source that says
     "ha" twenty times may say it twenty times in the translation. Of a loop the first unit stays.
 
     Args:
-        sources: B int arrays, the source tokens of each row.
+        sources: B int arrays, the source tokens of each sentence.
     """
 
     def __init__(self, sources: Sequence[IntArray]) -> None:
         self._sources = sources
 
-    def suspects(self, newest: IntArray, lengths: IntArray) -> IntArray:
-        """The rows whose last token stands twice before at one distance; see `steps.FindLoop`."""
-        last = newest[:, :1]
-        again = (newest[:, 1 : LONGEST_UNIT + 1] == last) & (newest[:, 2 : 2 * LONGEST_UNIT + 1 : 2] == last)
-        found: IntArray = (again.any(axis=1) & (lengths >= FEWEST_LOOP_TOKENS)).nonzero()[0]
-        return found
-
-    def __call__(self, row: int, tokens: IntArray) -> int | None:
+    def __call__(self, sentence: int, tokens: Sequence[int]) -> int | None:
         """How many of `tokens` (T,) to keep if they end in a loop, else None."""
-        length = len(tokens)
-        if length < FEWEST_LOOP_TOKENS:
+        length, last = len(tokens), tokens[-1]
+        if length < FEWEST_LOOP_TOKENS or tokens.count(last) < FEWEST_REPEATS:
             return None
-        last = tokens[-1]
+        array = np.array(tokens)
         # A unit u needs the last token to stand u before the end as well.
-        candidates = np.flatnonzero(tokens[-2 : -2 - LONGEST_UNIT : -1] == last) + 1
+        candidates = np.flatnonzero(array[-2 : -2 - LONGEST_UNIT : -1] == last) + 1
         for unit in candidates.tolist():
             if unit * FEWEST_REPEATS > length:
                 break
-            repeats = tail_repeats(tokens, unit)
+            repeats = tail_repeats(array, unit)
             if repeats * unit < FEWEST_LOOP_TOKENS or repeats < FEWEST_REPEATS:
                 continue
-            if repeats >= most_repeats(np.asarray(self._sources[row])) + 2:
-                return length - (repeats - 1) * unit - _partial(tokens, unit, repeats)
+            if repeats >= most_repeats(np.asarray(self._sources[sentence])) + 2:
+                return length - (repeats - 1) * unit - _partial(array, unit, repeats)
         return None
 
 

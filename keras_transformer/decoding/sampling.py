@@ -5,6 +5,7 @@ Letters: B sentences, V vocabulary; a sentence has one row.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Unpack
 
 import numpy as np
@@ -19,7 +20,7 @@ class SamplingSearch(GreedySearch):
 
     Args:
         step: The decoder.
-        num_slots: Slots B, at least 1.
+        sentences, max_lengths: See `Slots`.
         seed: With a sentence's number it decides what is drawn, at least 0.
         temperature: Logits are divided by it, above 0; below 1 the likely tokens become likelier.
         top_k: Only this many likeliest tokens may be drawn (Fan et al. 2018), at least 1; None: all.
@@ -34,7 +35,8 @@ class SamplingSearch(GreedySearch):
     def __init__(
         self,
         step: DecodeStep,
-        num_slots: int,
+        sentences: Iterable[int],
+        max_lengths: Sequence[int] | IntArray,
         *,
         seed: int,
         temperature: float = 1.0,
@@ -51,7 +53,9 @@ class SamplingSearch(GreedySearch):
         for holds, name, rule, value in rules:
             if not holds:
                 raise ValueError(f"`{name}` must {rule}, got {value}. Choose a value there.")
-        super().__init__(step, num_slots, scores=True, **options)  # a step must hand out its logits
+        super().__init__(
+            step, sentences, max_lengths, scores=True, **options
+        )  # a step must hand out its logits
         self._seed, self._temperature, self._top_k, self._top_p = seed, temperature, top_k, top_p
         self._streams: dict[int, np.random.Generator] = {}
 
@@ -59,14 +63,14 @@ class SamplingSearch(GreedySearch):
         logits = self._checked(logits).astype(np.float64)
         self._check_finite(logits.max(axis=1))
         chosen = np.full(len(logits), self._pad_id, np.int64)
-        for slot in self._alive.nonzero()[0].tolist():
-            sentence = int(self._sentences[slot])
+        for slot in self._running:
+            sentence = self._sentences[slot]
             stream = self._streams.setdefault(sentence, np.random.default_rng((self._seed, sentence)))
-            probabilities = softmax(logits[slot])
             tokens, kept = candidates(softmax(logits[slot] / self._temperature), self._top_k, self._top_p)
             place = np.searchsorted(np.cumsum(kept), stream.random() * kept.sum(), side="right")
             chosen[slot] = tokens[min(int(place), len(tokens) - 1)]
-            self._log_probs[slot, self._positions[slot]] = np.log(probabilities[chosen[slot]])
+            if self._log_probs is not None:
+                self._log_probs[slot].append(float(np.log(softmax(logits[slot])[chosen[slot]])))
         return chosen
 
 

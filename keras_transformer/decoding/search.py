@@ -5,7 +5,7 @@ Letters: B sentences, T target tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Unpack
 
@@ -50,8 +50,7 @@ class SearchResult:
 def greedy_search(
     step: DecodeStep,
     *,
-    batch_size: int,
-    max_lengths: IntArray,
+    max_lengths: Sequence[int] | IntArray,
     scores: bool = False,
     cancellation: Cancellation | None = None,
     **options: Unpack[SlotOptions],
@@ -63,26 +62,25 @@ def greedy_search(
 
     Args:
         step: The decoder; called with token_ids int64 (B,) and position 0, 1, …
-        batch_size: Sentences B, at least 1.
         max_lengths: int (B,), most tokens of each, EOS counted and BOS not, each at least 1.
         scores: Whether hypotheses carry log-probabilities.
         cancellation: Asked before each step.
         options: See `SlotOptions`.
 
     Raises:
-        ValueError: `batch_size` or `max_lengths` breaks its rule, or `step` returns not (B, V).
+        ValueError: `max_lengths` breaks its rule, or `step` returns not (B, V).
         FloatingPointError: the best logit of a sentence is not a finite number.
         Cancelled: `cancellation` was cancelled.
     """
-    return _search_all(GreedySearch(step, batch_size, scores=scores, **options), max_lengths, cancellation)
+    sentences = range(len(max_lengths))
+    return _to_end(GreedySearch(step, sentences, max_lengths, scores=scores, **options), cancellation)
 
 
 def beam_search(
     step: BeamStep,
     *,
-    batch_size: int,
     beam_size: int,
-    max_lengths: IntArray,
+    max_lengths: Sequence[int] | IntArray,
     length_penalty: float = 0.6,
     num_hypotheses: int = 1,
     cancellation: Cancellation | None = None,
@@ -94,21 +92,21 @@ def beam_search(
     """
     search = BeamSearch(
         step,
-        batch_size,
+        range(len(max_lengths)),
+        max_lengths,
         beam_size=beam_size,
         length_penalty=length_penalty,
         num_hypotheses=num_hypotheses,
         **options,
     )
-    return _search_all(search, max_lengths, cancellation)
+    return _to_end(search, cancellation)
 
 
 def sampling_search(
     step: DecodeStep,
     *,
-    batch_size: int,
     seed: int,
-    max_lengths: IntArray,
+    max_lengths: Sequence[int] | IntArray,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -120,9 +118,16 @@ def sampling_search(
     Arguments and errors are those of `greedy_search` and `SamplingSearch`.
     """
     search = SamplingSearch(
-        step, batch_size, seed=seed, temperature=temperature, top_k=top_k, top_p=top_p, **options
+        step,
+        range(len(max_lengths)),
+        max_lengths,
+        seed=seed,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        **options,
     )
-    return _search_all(search, max_lengths, cancellation)
+    return _to_end(search, cancellation)
 
 
 def run_to_end(search: Slots, cancellation: Cancellation | None = None) -> Iterator[Ended]:
@@ -131,16 +136,14 @@ def run_to_end(search: Slots, cancellation: Cancellation | None = None) -> Itera
     Raises:
         Cancelled: `cancellation` was cancelled.
     """
-    while num_alive := search.num_alive:
-        if 2 * num_alive <= search.num_slots:
+    while num_running := search.num_running:
+        if 2 * num_running <= search.num_slots:
             search.shrink()
         if cancellation is not None:
             cancellation.check()
         yield from search.advance()
 
 
-def _search_all(search: Slots, max_lengths: IntArray, cancellation: Cancellation | None) -> SearchResult:
-    sentences = np.arange(search.num_slots)
-    search.put(sentences, sentences, max_lengths)
+def _to_end(search: Slots, cancellation: Cancellation | None) -> SearchResult:
     found = dict(run_to_end(search, cancellation))
-    return SearchResult([found[sentence] for sentence in range(len(sentences))])
+    return SearchResult([found[sentence] for sentence in range(len(found))])

@@ -6,6 +6,7 @@ of slot b are b·beam_size and those that follow it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -20,32 +21,16 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 class FindLoop(Protocol):
     """Knows endless repetition."""
 
-    def __call__(self, row: int, tokens: IntArray) -> int | None:
+    def __call__(self, sentence: int, tokens: Sequence[int]) -> int | None:
         """Given a sentence's number and its tokens so far: how many to keep if they run into a loop, else None."""
         ...
-
-    def suspects(self, newest: IntArray, lengths: IntArray) -> IntArray:
-        """The rows that a call may find a loop in: a quick look at all of them.
-
-        Args:
-            newest: (N, NEWEST), each row's last tokens, the newest first, -1 behind its first one.
-            lengths: (N,), tokens of each.
-        """
-        ...
-
-
-NEWEST = 49  # tokens that `FindLoop.suspects` looks at
 
 
 class DecodeStep(Protocol):
     """One step of a decoder. Its state (the caches) belongs to the step object, one object for each batch."""
 
-    def __call__(self, token_ids: IntArray, positions: Any) -> FloatArray:
-        """Feed token_ids (R,) and return the logits (R, V) of the token that follows.
-
-        `positions` (from 0) is an int where all rows stand at one position, and an int array (R,) once rows
-        have been replaced in the middle of a search.
-        """
+    def __call__(self, token_ids: IntArray, position: int) -> FloatArray:
+        """Feed token_ids (R,) at `position` (from 0); return the logits (R, V) of the token that follows."""
         ...
 
 
@@ -62,7 +47,7 @@ class ShrinkingStep(Protocol):
 class ChoosingStep(Protocol):
     """A step that can choose by itself, without handing out logits."""
 
-    def likeliest(self, token_ids: IntArray, positions: Any) -> IntArray:
+    def likeliest(self, token_ids: IntArray, position: int) -> IntArray:
         """As a call, but return the likeliest tokens (R,), the lowest id of equals."""
         ...
 
@@ -99,7 +84,7 @@ class Ranked(NamedTuple):
 class RankingStep(Protocol):
     """A step that can turn its logits into log-probabilities by itself."""
 
-    def ranked(self, token_ids: IntArray, positions: Any, totals: NDArray[np.float64]) -> Ranked:
+    def ranked(self, token_ids: IntArray, position: int, totals: NDArray[np.float64]) -> Ranked:
         """As a call, but return what is likeliest after outputs with log-probabilities `totals` (B, beam_size).
 
         -inf is no output. Overwritten by the next call.
@@ -110,10 +95,10 @@ class RankingStep(Protocol):
 class BeamStep(DecodeStep, Protocol):
     """A step whose rows can take over each other's state."""
 
-    def copy_rows(self, sources: IntArray, destinations: IntArray) -> None:
+    def copy_rows(self, sources: Sequence[int], destinations: Sequence[int], starts: Sequence[int]) -> None:
         """Give each of the rows `destinations` the state of the row beside it in `sources`.
 
-        No row is in both.
+        Both were fed the same before the position beside them in `starts`. No row is in both.
         """
         ...
 

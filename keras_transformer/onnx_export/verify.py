@@ -222,7 +222,6 @@ class _Gate:
         config = self._config
         result = greedy_search(
             self._engine.start(sources, max_length),
-            batch_size=len(sources),
             bos_id=config.bos_id,
             eos_id=config.eos_id,
             pad_id=config.pad_id,

@@ -27,7 +27,7 @@ IntArray: TypeAlias = NDArray[np.integer[Any]]
 
 
 class BatchState:
-    """Rows that come, go and grow, and what the decoder has seen of them. `DecodeState` says what is asked of it.
+    """Rows that go and grow, and what the decoder has seen of them. `DecodeState` says what is asked of it.
 
     Args:
         engine: What runs.
@@ -63,7 +63,8 @@ class BatchState:
         shape = (num_rows, manifest.num_heads, min(max_length, expected), manifest.cache_head_dim)
         self._past: Any = engine.pool.room((2 * manifest.num_decoder_layers, *shape))
         self._outputs: Outputs = {}
-        self._last = np.full(num_rows, -1, np.int32)  # position of each row's newest token
+        self._num_rows = num_rows
+        self._filled = 0  # positions of the caches
         self._shortlist: BatchShortlist | None = None
         if short:
             self._shortlist = engine.batch_shortlist(_without_padding(source_ids, source_lengths), beam_size)
@@ -79,16 +80,15 @@ class BatchState:
         """Rows of each sentence."""
         return self._beam_size
 
-    def copy_rows(self, sources: IntArray, destinations: IntArray) -> None:
+    def copy_rows(self, sources: Sequence[int], destinations: Sequence[int], starts: Sequence[int]) -> None:
         """Make each row of `destinations` a copy of its row in `sources`, as it was before the call.
 
         Args:
             sources, destinations: Row numbers (N,); a destination stands there once, and belongs to the
                 same sentence as its source.
+            starts: Positions (N,) up to which both were fed the same.
         """
-        sources, destinations = np.asarray(sources), np.asarray(destinations)
-        self._past.copy_rows(sources, destinations, self._last[sources] + 1)
-        self._last[destinations] = self._last[sources]
+        self._past.copy_rows(sources, destinations, starts, self._filled)
         if self._engine.memory_device is not None:  # the caches lie elsewhere now
             self._bind()
 
@@ -96,45 +96,13 @@ class BatchState:
         """Keep only these sentences (numbers in the current batch), in this order: the rest costs less."""
         sentences = np.asarray(sentences)
         rows = self._rows(sentences)
-        self._past.keep(rows, self._last[rows] + 1)
-        self._cross.keep(sentences, np.full(len(sentences), self._mask.shape[1]))
+        self._past.keep(rows, self._filled)
+        self._cross.keep(sentences, self._cross.num_positions)
         self._mask = self._mask[sentences]
-        self._last = self._last[rows]
+        self._num_rows = len(rows)
         if self._shortlist is not None:
             self._shortlist.keep(sentences, rows)
         self._bind()
-
-    def replace(self, sentences: IntArray, source_ids: Sequence[IntArray]) -> None:
-        """Put new sources into the places of `sentences`; their rows start again at position 0.
-
-        Args:
-            sentences: Numbers in the current batch, each once.
-            source_ids: One array a sentence, as in `Engine.start`.
-
-        Raises:
-            ValueError: another number of sources than sentences, or a source breaks a rule of `Engine.start`.
-            Cancelled: the state's cancellation was cancelled.
-        """
-        sentences = np.asarray(sentences)
-        if len(sentences) != len(source_ids):
-            raise ValueError(
-                f"`source_ids` must hold one source a sentence ({len(sentences)}), got {len(source_ids)}. "
-                "Name as many of both."
-            )
-        ids, lengths = self._engine.padded(source_ids)
-        new = self._encode(ids, lengths)
-        grows = new.num_positions > self._cross.num_positions
-        if grows:
-            self._cross = self._cross.grown(new.num_positions)
-            self._mask = np.pad(self._mask, ((0, 0), (0, new.num_positions - self._mask.shape[1])))
-        self._cross.put(sentences, new)
-        self._mask[sentences] = np.arange(self._mask.shape[1]) < lengths[:, None]
-        self._last[self._rows(sentences)] = -1
-        if self._shortlist is not None:
-            self._shortlist.replace(sentences, source_ids)
-            self._rebound()
-        if grows or self._engine.memory_device is not None:
-            self._bind()
 
     def _rows(self, sentences: IntArray) -> IntArray:
         return (sentences[:, None] * self._beam_size + np.arange(self._beam_size)).ravel()
@@ -150,24 +118,18 @@ class BatchState:
             self._run,
         )
 
-    def _step(
-        self, token_ids: IntArray, positions: int | IntArray, outputs: tuple[str, ...]
-    ) -> list[NDArray[Any]]:
+    def _step(self, token_ids: IntArray, position: int, outputs: tuple[str, ...]) -> list[NDArray[Any]]:
         """Feed one token a row; these outputs, without their axis T."""
-        lowest, highest = (
-            (positions, positions)
-            if isinstance(positions, int)
-            else (int(positions.min()), int(positions.max()))
-        )
-        if token_ids.shape != self._last.shape or lowest < 0 or highest >= self._max_length:
+        if token_ids.shape != (self._num_rows,) or not 0 <= position < self._max_length:
             raise ValueError(
-                f"`token_ids` must have shape ({len(self._last)},) at positions from 0 to "
-                f"{self._max_length - 1}, got shape {token_ids.shape} at {lowest} to {highest}. "
+                f"`token_ids` must have shape ({self._num_rows},) at a position from 0 to "
+                f"{self._max_length - 1}, got shape {token_ids.shape} at {position}. "
                 "Feed one token a row, and stop at `max_length`."
             )
-        if highest >= self._past.num_positions:
-            self._grow(highest + 1)
-        self._buffers.write(token_ids, positions, highest)
+        if position >= self._past.num_positions:
+            self._grow(position + 1)
+        self._filled = position + 1
+        self._buffers.write(token_ids, position)
         step = self._buffers.step(outputs)
         self._run(self._engine.decoder, step.binding)
         return step.results
@@ -180,9 +142,9 @@ class BatchState:
 
     def _check_feed(self, token_ids: IntArray, position: int) -> None:
         rows, length = token_ids.shape
-        if rows != len(self._last) or length < 1 or not 0 <= position <= self._max_length - length:
+        if rows != self._num_rows or length < 1 or not 0 <= position <= self._max_length - length:
             raise ValueError(
-                f"`token_ids` must have {len(self._last)} rows that end at or below position "
+                f"`token_ids` must have {self._num_rows} rows that end at or below position "
                 f"{self._max_length}, got shape {token_ids.shape} at {position}. Feed fewer tokens."
             )
 
@@ -190,6 +152,7 @@ class BatchState:
         length = token_ids.shape[1]
         if position + length > self._past.num_positions:
             self._grow(position + length)
+        self._filled = position + length
         binding, inputs = self._buffers.feed(token_ids, position, outputs)
         self._run(self._engine.decoder, binding)
         del inputs  # lived until here
@@ -208,7 +171,7 @@ class BatchState:
     def _bind(self) -> None:
         """The rows or their memory have moved."""
         memory = Memory(self._past, self._cross, self._mask)
-        self._buffers = StepBuffers(self._engine, memory, self._last, self._beam_size, self._outputs)
+        self._buffers = StepBuffers(self._engine, memory, self._num_rows, self._beam_size, self._outputs)
         self._rebound()
 
     def _rebound(self) -> None:

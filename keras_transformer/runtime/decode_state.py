@@ -6,6 +6,7 @@ T target, L cache length, H heads, K head width, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,67 +34,66 @@ class DecodeState(BatchState):
     _ranking: BoundRanking | None
     _projections: dict[bool, BoundProjection]
 
-    def __call__(self, token_ids: IntArray, positions: int | IntArray) -> NDArray[np.float32]:
+    def __call__(self, token_ids: IntArray, position: int) -> NDArray[np.float32]:
         """Feed one token a row.
 
         Args:
             token_ids: (R,).
-            positions: Of these tokens: the number of tokens that a row was fed before; one for all rows or
-                one a row, (R,).
+            position: Of these tokens: the number of tokens that a row was fed before.
 
         Returns:
             float32 (R, V), the logits of the token that follows; overwritten by the next call.
 
         Raises:
-            ValueError: another number of tokens than rows, or no room left at a position.
+            ValueError: another number of tokens than rows, or no room left at `position`.
             Cancelled: the state's cancellation was cancelled.
         """
-        bound = self._short_step(token_ids, positions)
+        bound = self._short_step(token_ids, position)
         if bound is not None and self._shortlist is not None:
             return self._shortlist.whole(bound.values)
-        return self._whole_step(token_ids, positions)
+        return self._whole_step(token_ids, position)
 
-    def likeliest(self, token_ids: IntArray, positions: int | IntArray) -> NDArray[np.int64]:
+    def likeliest(self, token_ids: IntArray, position: int) -> NDArray[np.int64]:
         """Feed one token a row, as a call does; return the likeliest next token of each row.
 
         Returns:
             int64 (R,), the lowest id of equals.
 
         Raises:
-            ValueError: another number of tokens than rows, or no room left at a position.
+            ValueError: another number of tokens than rows, or no room left at `position`.
             FloatingPointError: the best logit of a row is not a finite number.
             Cancelled: the state's cancellation was cancelled.
         """
-        bound = self._short_step(token_ids, positions)
+        bound = self._short_step(token_ids, position)
         if bound is not None and bound.tokens is not None:
             return np.asarray(bound.tokens[self._best_of(bound.values)], np.int64)
         if self._engine.may_choose:
-            likeliest, largest = self._step(token_ids, positions, _CHOSEN)
+            likeliest, largest = self._step(token_ids, position, _CHOSEN)
             if not np.isfinite(largest).all():
                 raise FloatingPointError(_NOT_FINITE)
             return likeliest
         screen = self._engine.screen
         if screen is not None:
-            estimates, hidden, rounded = self._step(token_ids, positions, _SCREENED)
+            estimates, hidden, rounded = self._step(token_ids, position, _SCREENED)
             if self._shortlist is not None:
                 self._shortlist.mask(estimates)
             screened = screen.likeliest(estimates, hidden, rounded)
             if screened is not None:
                 return screened
         # The same step again, if it was screened, writes the same caches.
-        return self._best_of(self._whole_step(token_ids, positions))
+        return self._best_of(self._whole_step(token_ids, position))
 
-    def ranked(self, token_ids: IntArray, positions: int | IntArray, totals: NDArray[np.float64]) -> Ranked:
+    def ranked(self, token_ids: IntArray, position: int, totals: NDArray[np.float64]) -> Ranked:
         """Feed one token a row, as a call does; return what is likeliest after outputs of these `totals` (B, K).
 
         Raises:
-            ValueError: another number of tokens than rows, or no room left at a position.
+            ValueError: another number of tokens than rows, or no room left at `position`.
             Cancelled: the state's cancellation was cancelled.
         """
-        bound = self._short_step(token_ids, positions, totals)
+        bound = self._short_step(token_ids, position, totals)
         if bound is not None and bound.ranking is not None:
             return bound.ranking.ranked
-        logits = self._whole_step(token_ids, positions)
+        logits = self._whole_step(token_ids, position)
         if self._ranking is None:
             self._ranking = self._engine.ranking.bind(logits, self._beam_size)
         self._ranking.totals[:] = totals
@@ -151,20 +151,19 @@ class DecodeState(BatchState):
 
     def _best_of(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
         found: NDArray[np.int64] = logits.argmax(axis=1)
-        # A sum is finite where all of it is: one pass for the few numbers there are.
-        if not np.isfinite(logits[self._buffers.row_numbers, found].sum(dtype=np.float64)):
+        if not all(math.isfinite(logits.item(place)) for place in enumerate(found.tolist())):
             raise FloatingPointError(_NOT_FINITE)
         return found
 
-    def _whole_step(self, token_ids: IntArray, positions: int | IntArray) -> NDArray[np.float32]:
+    def _whole_step(self, token_ids: IntArray, position: int) -> NDArray[np.float32]:
         """Feed one token a row; project on the whole vocabulary."""
-        (logits,) = self._step(token_ids, positions, _LOGITS)
+        (logits,) = self._step(token_ids, position, _LOGITS)
         if self._shortlist is not None:
             self._shortlist.mask(logits)
         return logits
 
     def _short_step(
-        self, token_ids: IntArray, positions: int | IntArray, totals: NDArray[np.float64] | None = None
+        self, token_ids: IntArray, position: int, totals: NDArray[np.float64] | None = None
     ) -> BoundProjection | None:
         """Feed one token a row and project on the shortlists of the batch; None where there are none to gather.
 
@@ -173,7 +172,7 @@ class DecodeState(BatchState):
         shortlist = self._shortlist
         if shortlist is None or shortlist.tokens is None:
             return None
-        (hidden,) = self._step(token_ids, positions, _HIDDEN)
+        (hidden,) = self._step(token_ids, position, _HIDDEN)
         ranked = totals is not None
         bound = self._projections.get(ranked)
         if bound is None:

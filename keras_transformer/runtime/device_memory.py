@@ -57,13 +57,15 @@ class DeviceMemory:
         """A copy of one part."""
         return np.asarray(self._value.numpy()[part])
 
-    def copy_rows(self, sources: IntArray, destinations: IntArray, filled: IntArray) -> None:
-        """Copy rows; each source is read as it was before the call."""
+    def copy_rows(
+        self, sources: Sequence[int], destinations: Sequence[int], starts: Sequence[int], filled: int
+    ) -> None:
+        """Copy rows, whole; each source is read as it was before the call."""
         rows = np.arange(self.num_rows)
         rows[destinations] = sources
         self._move(self, rows, self.num_positions)
 
-    def keep(self, rows: IntArray, filled: IntArray) -> None:
+    def keep(self, rows: IntArray, filled: int) -> None:
         """Keep only `rows`, in this order."""
         self._move(self, rows, self.num_positions)
 

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_transformer.decoding.candidates import summarise
-from keras_transformer.decoding.greedy import GreedySearch
 from keras_transformer.decoding.limits import LoopGuard, length_limits
-from keras_transformer.decoding.search import run_to_end
+from keras_transformer.decoding.search import greedy_search
 from keras_transformer.decoding.steps import BoolArray, Hypothesis, IntArray
 from keras_transformer.runtime.manifest import Manifest
 from keras_transformer.runtime.results import Alignment, Alternative, Scored
@@ -99,17 +98,17 @@ class Inspector:
         fed = np.concatenate([[manifest.bos_id], prefix_ids])
         if len(prefix_ids):
             state.feed(fed[None, :-1])
-        search = GreedySearch(
+        position = len(prefix_ids)
+        ((found,),) = greedy_search(
             state,
-            1,
+            max_lengths=[limit - position],
             bos_id=manifest.bos_id,
             eos_id=manifest.eos_id,
             pad_id=manifest.pad_id,
             find_loop=LoopGuard([source_ids]),
-        )
-        position = len(prefix_ids)
-        search.put([0], [0], [limit - position], token_ids=fed[-1:], position=position)
-        ((_, (found,)),) = run_to_end(search)
+            first_ids=fed[-1:],
+            position=position,
+        ).hypotheses
         before = self._tokenizer.decode(prefix_ids.tolist())
         rest = self._tokenizer.decode([*prefix_ids.tolist(), *found.tokens.tolist()])[len(before) :]
         return prefix + (rest.lstrip(" ") if prefix != prefix.rstrip() else rest), found
@@ -140,7 +139,7 @@ class Inspector:
             best = np.argsort(-longer, axis=None, kind="stable")[:width]
             worth = sorted((probability for _, probability in done), reverse=True)[count - 1 : count] or [0.0]
             rows, tokens = np.unravel_index(best[longer.reshape(-1)[best] > worth[0]], longer.shape)
-            state.copy_rows(rows, np.arange(len(rows)))
+            state.copy_rows(rows.tolist(), range(len(rows)), [0] * len(rows))
             live = [
                 ([*live[row][0], int(token)], float(longer[row, token]))
                 for row, token in zip(rows, tokens, strict=True)

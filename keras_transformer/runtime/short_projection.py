@@ -138,7 +138,6 @@ class BatchShortlist:
     def __init__(
         self, shortlist: Shortlist, projection: ShortProjection, sources: Sequence[IntArray], beam_size: int
     ) -> None:
-        self._shortlist = shortlist
         self._projection = projection
         self._beam_size = beam_size
         self._allowed: BoolArray = shortlist.allowed(sources)  # (B, V)
@@ -150,11 +149,6 @@ class BatchShortlist:
     def keep(self, sentences: IntArray, rows: IntArray) -> None:
         """Keep only these sentences and their rows, in this order."""
         self._allowed, self._mask = self._allowed[sentences], self._mask[rows]
-
-    def replace(self, sentences: IntArray, sources: Sequence[IntArray]) -> None:
-        """Put new sources into the places of `sentences`."""
-        self._allowed[sentences] = self._shortlist.allowed(sources)
-        self._gather()
 
     def bind(self, hidden: NDArray[np.float32], ranked: bool) -> BoundProjection:
         """Bind a run over hidden (R, D)."""

@@ -50,23 +50,22 @@ class StepBuffers:
     Args:
         engine: What runs.
         memory: Of the batch.
-        last: (R), the position of each row's newest token; the owner may change what it holds.
+        num_rows: R.
         beam_size: Rows of a sentence.
         outputs: Arrays of earlier buffers by name, to write into; new ones are added.
     """
 
     def __init__(
-        self, engine: Engine, memory: Memory, last: NDArray[np.int32], beam_size: int, outputs: Outputs
+        self, engine: Engine, memory: Memory, num_rows: int, beam_size: int, outputs: Outputs
     ) -> None:
         self._engine = engine
         self._memory = memory
-        self._last = last
+        self._num_rows = num_rows
         self._beam_size = beam_size
         self._outputs = outputs
-        rows = len(last)
-        self.row_numbers = np.arange(rows)
-        self._tokens = np.zeros((rows, 1), np.int64)
-        self._positions = np.zeros((rows, 1), np.int64)
+        self._tokens = np.zeros((num_rows, 1), np.int64)
+        self._positions = np.zeros((num_rows, 1), np.int64)
+        self._last = np.zeros(num_rows, np.int32)  # position of each row's newest token
         self._total = np.ones(1, np.int32)  # stays in CPU memory, where the kernel reads it
         self._shapes = self._shapes_of(1)
         self._steps: dict[tuple[str, ...], Step] = {}
@@ -74,12 +73,12 @@ class StepBuffers:
         arrays = () if device is None else (self._tokens, self._positions, self._last)
         self._on_device = [(ort.OrtValue.ortvalue_from_numpy(one, device, 0), one) for one in arrays]
 
-    def write(self, token_ids: IntArray, positions: int | IntArray, highest: int) -> None:
-        """Set what the next step is fed: one token a row, the `highest` position among them."""
+    def write(self, token_ids: IntArray, position: int) -> None:
+        """Set what the next step is fed: one token a row."""
         self._tokens[:, 0] = token_ids
-        self._positions[:, 0] = positions
-        self._last[:] = positions
-        self._total[0] = highest + 1
+        self._positions.fill(position)
+        self._last.fill(position)
+        self._total.fill(position + 1)
         for value, array in self._on_device:
             value.update_inplace(array)
 
@@ -107,7 +106,7 @@ class StepBuffers:
 
     def _output(self, name: str) -> NDArray[Any]:
         """An output's array, for as many rows as there ever were."""
-        rows, manifest = len(self._last), self._engine.manifest
+        rows, manifest = self._num_rows, self._engine.manifest
         if name not in self._outputs or len(self._outputs[name]) < rows:
             widths = {
                 names.LIKELIEST: (),
@@ -121,7 +120,7 @@ class StepBuffers:
 
     def _shapes_of(self, length: int) -> NDArray[np.int64]:
         """The cross-attention's query shape, and that of its rows: (2, 3)."""
-        manifest, rows = self._engine.manifest, len(self._last)
+        manifest, rows = self._engine.manifest, self._num_rows
         width = manifest.num_heads * manifest.cache_head_dim
         beams = [rows // self._beam_size, self._beam_size * length, width]
         return np.array([beams, [rows, length, width]], np.int64)

@@ -234,7 +234,6 @@ def _greedy(model, sources):
     step = _Step(model, source_ids, int(limits.max()))
     found = greedy_search(
         step,
-        batch_size=len(sources),
         bos_id=config.bos_id,
         eos_id=config.eos_id,
         pad_id=config.pad_id,

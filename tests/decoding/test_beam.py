@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_transformer.decoding import (
-    BeamSearch,
     Cancellation,
     Cancelled,
     LoopGuard,
@@ -18,7 +17,6 @@ from keras_transformer.decoding import (
     greedy_search,
 )
 from keras_transformer.decoding.candidates import summarise
-from keras_transformer.decoding.search import run_to_end
 from tests.decoding.trees import BOS, EOS, PAD, Tree, TreeStep
 
 IDS = {"bos_id": BOS, "eos_id": EOS, "pad_id": PAD}
@@ -50,9 +48,7 @@ def plain_search(tree, sentence, limit, beam_size, length_penalty, num_hypothese
 def search(tree, sentences, limits, beam_size=3, step=None, **options):
     step = step or TreeStep(tree, sentences, beam_size)
     limits = np.broadcast_to(limits, (len(sentences),))
-    result = beam_search(
-        step, batch_size=len(sentences), beam_size=beam_size, max_lengths=limits, **IDS, **options
-    )
+    result = beam_search(step, beam_size=beam_size, max_lengths=limits, **IDS, **options)
     return result.hypotheses
 
 
@@ -110,9 +106,7 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_of_all_outputs(seed, exponent
 @settings(deadline=None, max_examples=60)
 @given(TREES, st.integers(1, 12))
 def test_a_beam_of_one_without_a_stop_rule_is_greedy(tree, limit):
-    greedy = greedy_search(
-        TreeStep(tree, [7]), batch_size=1, max_lengths=np.array([limit]), scores=True, **IDS
-    )
+    greedy = greedy_search(TreeStep(tree, [7]), max_lengths=np.array([limit]), scores=True, **IDS)
     (found,) = search(tree, [7], limit, 1, length_penalty=0.0)  # else a longer output may win
     assert listed(found) == listed(greedy.hypotheses[0])
     np.testing.assert_allclose(found[0].log_probs, greedy.hypotheses[0][0].log_probs, atol=1e-6)
@@ -129,35 +123,16 @@ def test_batch_mates_and_their_order_change_nothing():
                 assert one.log_probs.tolist() == other.log_probs.tolist()
 
 
-def test_a_sentence_put_into_a_free_slot_is_searched_as_if_alone():
-    tree, waiting, found = Tree(40, 8, ending=2.0), list(range(3, 20)), {}
-    step = TreeStep(tree, [0, 1, 2], 4)
-    running = BeamSearch(step, 3, beam_size=4, num_hypotheses=2, **IDS)
-    running.put([0, 1, 2], [0, 1, 2], [14, 3, 9])
-    while running.num_alive:
-        found.update(running.advance())
-        free = running.free[: len(waiting)]
-        chosen = [waiting.pop(0) for _ in free]
-        if chosen:
-            step.replace(free, chosen)
-            running.put(free, chosen, [2 + sentence % 11 for sentence in chosen])
-    for sentence in range(20):
-        limit = [14, 3, 9][sentence] if sentence < 3 else 2 + sentence % 11
-        assert listed(found[sentence]) == listed(search(tree, [sentence], limit, 4, num_hypotheses=2)[0])
-
-
 def test_a_search_may_begin_behind_a_forced_prefix():
     tree, prefix = Tree(12, 3), [5, 7, 4]
     step = TreeStep(tree, [0], 3)
     step.histories = [[BOS, 5, 7] for _ in range(3)]
-    running = BeamSearch(step, 1, beam_size=3, **IDS)
-    running.put([0], [0], [6], token_ids=[4], position=3)
-    ((_, (found,)),) = list(run_to_end(running))
+    (found,) = search(tree, [0], 6, 3, step, first_ids=[4], position=3)
 
     class Behind:
         logits = staticmethod(lambda sentence, tokens: tree.logits(sentence, (*prefix, *tokens)))
 
-    assert listed([found]) == plain_search(Behind, 0, 6, 3, 0.6, 1)
+    assert listed(found) == plain_search(Behind, 0, 6, 3, 0.6, 1)
 
 
 class Table:
@@ -190,7 +165,7 @@ GARDEN = Table(
 
 
 def test_by_hand_greedy_is_led_down_the_garden_path_and_the_beam_is_not():
-    greedy = greedy_search(TreeStep(GARDEN, [0]), batch_size=1, max_lengths=np.array([6]), **IDS)
+    greedy = greedy_search(TreeStep(GARDEN, [0]), max_lengths=np.array([6]), **IDS)
     assert greedy.tokens[0].tolist() == [3, 5]  # 0.6 · 0.5 · 0.5 = 0.15
     (found,) = search(GARDEN, [0], 6, 2, length_penalty=0.0, num_hypotheses=2)
     assert listed(found) == [((4, 5), True), ((3, 5), True)]  # 0.4 · 0.9 · 0.95 = 0.342

@@ -60,7 +60,7 @@ class Fixed:
 def test_tokens_are_drawn_by_their_probability(options, shares):
     with np.errstate(divide="ignore"):
         step = Fixed(np.log([0, 0.4, 0, 0.2, 0.3, 0.1]))
-    found = sampling_search(step, batch_size=4, seed=1, max_lengths=np.full(4, 2500), **IDS, **options)
+    found = sampling_search(step, seed=1, max_lengths=np.full(4, 2500), **IDS, **options)
     drawn = np.bincount(np.concatenate(found.tokens), minlength=6) / 10_000
     # Of 10,000 draws a share p varies by sqrt(p (1 - p) / 10,000), at most 0.005; this is four of it.
     np.testing.assert_allclose(drawn, shares, atol=0.02)
@@ -69,9 +69,7 @@ def test_tokens_are_drawn_by_their_probability(options, shares):
 
 def test_log_probs_are_the_models_whatever_the_temperature():
     step = Fixed(np.log([0.1, 0.2, 0.0001, 0.6999]))
-    (found,) = sampling_search(
-        step, batch_size=1, seed=2, temperature=3.0, max_lengths=np.array([30]), **IDS
-    ).hypotheses[0]
+    (found,) = sampling_search(step, seed=2, temperature=3.0, max_lengths=np.array([30]), **IDS).hypotheses[0]
     model = softmax(step.logits.astype(np.float64))
     tokens = [*found.tokens, EOS] if found.finished else found.tokens
     np.testing.assert_allclose(found.log_probs, np.log(model[tokens]), rtol=1e-6)
@@ -79,9 +77,8 @@ def test_log_probs_are_the_models_whatever_the_temperature():
 
 def searched(tree, sentences, seed, numbers):
     step = TreeStep(tree, sentences)
-    running, found = SamplingSearch(step, len(sentences), seed=seed, **IDS), {}
-    running.put(range(len(sentences)), numbers, np.full(len(sentences), 20))
-    while running.num_alive:
+    running, found = SamplingSearch(step, numbers, np.full(len(sentences), 20), seed=seed, **IDS), {}
+    while running.num_running:
         found.update(running.advance())
         running.shrink()
     return {number: best.tokens.tolist() for number, (best,) in found.items()}
@@ -109,11 +106,11 @@ def test_a_sentence_draws_by_the_seed_and_its_number_alone():
 )
 def test_broken_rules_are_named(options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        SamplingSearch(Fixed([0, 1, 2]), 1, **{"seed": 0, **options}, **IDS)
+        SamplingSearch(Fixed([0, 1, 2]), [0], [1], **{"seed": 0, **options}, **IDS)
 
 
 def test_logits_that_are_not_finite_are_refused():
     with pytest.raises(
         FloatingPointError, match="`step` must return finite logits, got a best logit that is"
     ):
-        sampling_search(Fixed([0.0, np.nan, 1.0]), batch_size=1, seed=0, max_lengths=np.array([3]), **IDS)
+        sampling_search(Fixed([0.0, np.nan, 1.0]), seed=0, max_lengths=np.array([3]), **IDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keras_transformer.decoding import Cancellation, Cancelled, LoopGuard, greedy_search
+from keras_transformer.decoding import Cancellation, Cancelled, GreedySearch, LoopGuard, greedy_search
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 11
 
@@ -41,9 +41,7 @@ class ShrinkingScript(Script):
 
 def search(step, batch_size, max_lengths=20, **options):
     limits = np.broadcast_to(max_lengths, (batch_size,))
-    return greedy_search(
-        step, batch_size=batch_size, bos_id=BOS, eos_id=EOS, pad_id=PAD, max_lengths=limits, **options
-    )
+    return greedy_search(step, bos_id=BOS, eos_id=EOS, pad_id=PAD, max_lengths=limits, **options)
 
 
 def scores(result):
@@ -169,24 +167,20 @@ def test_find_loop_cuts_one_row_and_leaves_its_mates():
     assert len(result.hypotheses[0][0].log_probs) == 3
 
 
-def test_there_must_be_a_slot():
-    message = r"^`num_slots` must be at least 1, got 0\. Leave out empty batches\.$"
+def test_there_must_be_a_sentence():
+    message = r"^`sentences` must hold at least one, got none\. Leave out empty batches\.$"
     with pytest.raises(ValueError, match=message):
         search(Script(), 0)
 
 
-def test_max_lengths_must_have_one_entry_a_row():
-    message = (
-        r"^`max_lengths` must have one entry a row, shape \(2,\), got shape \(3,\)\. "
-        r"Give each row its own limit\.$"
-    )
-    step, limits = Script([5], [5]), np.array([1, 2, 3])
+def test_max_lengths_must_have_one_entry_a_sentence():
+    message = r"^`max_lengths` must have one entry a sentence \(2\), got 3\. Give each its own limit\.$"
     with pytest.raises(ValueError, match=message):
-        greedy_search(step, batch_size=2, bos_id=BOS, eos_id=EOS, pad_id=PAD, max_lengths=limits)
+        GreedySearch(Script([5], [5]), [0, 1], [1, 2, 3], bos_id=BOS, eos_id=EOS, pad_id=PAD)
 
 
 def test_max_lengths_must_be_positive():
-    message = r"^`max_lengths` must be at least 1 in every row, got 0\. EOS counts as a token\.$"
+    message = r"^`max_lengths` must be at least 1 for every sentence, got 0\. EOS counts as a token\.$"
     with pytest.raises(ValueError, match=message):
         search(Script([5], [5]), 2, np.array([1, 0]))
 

@@ -39,30 +39,27 @@ class TreeStep:
         self.histories = [[] for _ in range(len(self.sentences) * beam_size)]
         self.copied = self.steps = 0
 
-    def __call__(self, token_ids, positions):
+    def __call__(self, token_ids, position):
         self.steps += 1
         assert len(token_ids) == len(self.histories)
-        positions = np.broadcast_to(positions, token_ids.shape)
         logits = np.empty((len(token_ids), self.tree.vocabulary), np.float32)
-        for row, (token, position) in enumerate(zip(token_ids.tolist(), positions.tolist(), strict=True)):
+        for row, token in enumerate(token_ids.tolist()):
             history = self.histories[row]
             history[position:] = [token]
             logits[row] = self.tree.logits(self.sentences[row // self.beam_size], history[1 : position + 1])
         return logits
 
-    def copy_rows(self, sources, destinations):
-        assert set(sources.tolist()).isdisjoint(destinations.tolist())
-        assert len(set(destinations.tolist())) == len(destinations)
+    def copy_rows(self, sources, destinations, starts):
+        assert set(sources).isdisjoint(destinations)
+        assert len(set(destinations)) == len(destinations)
         self.copied += len(sources)
-        for source, destination in zip(sources, destinations, strict=True):
+        for source, destination, start in zip(sources, destinations, starts, strict=True):
             assert source // self.beam_size == destination // self.beam_size
-            self.histories[destination] = list(self.histories[source])
+            before = self.histories[destination][:start]
+            assert before == self.histories[source][:start]
+            self.histories[destination] = [*before, *self.histories[source][start:]]
 
     def keep(self, sentences):
         width = self.beam_size
         self.histories = [self.histories[s * width + beam] for s in sentences for beam in range(width)]
         self.sentences = [self.sentences[s] for s in sentences]
-
-    def replace(self, slots, sentences):
-        for slot, sentence in zip(slots, sentences, strict=True):
-            self.sentences[slot] = sentence

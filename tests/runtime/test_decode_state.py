@@ -54,19 +54,6 @@ def same(engine, got, expected):
     np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE[engine.precision])
 
 
-def test_rows_stand_at_positions_of_their_own(engine):
-    """Row r is fed its first token r steps after row 0; until then it repeats nothing that counts."""
-    sources, targets = sources_of(), targets_of(4)
-    expected = [alone(engine, source, target) for source, target in zip(sources, targets, strict=True)]
-    state = engine.start(sources)
-    for step in range(9):
-        at = np.clip(step - np.arange(4), 0, 5)
-        logits = state(targets[np.arange(4), at], at)
-        for row in range(4):
-            if row <= step:
-                same(engine, logits[row], expected[row][at[row]])
-
-
 def test_the_beams_of_a_sentence_are_rows_of_its_own(engine):
     sources, targets = sources_of(), targets_of(12)
     state = engine.start(sources, 6, beam_size=3)
@@ -85,7 +72,7 @@ def test_a_copied_row_goes_on_as_its_source_was_before(engine, pairs):
     state = engine.start(sources, beam_size=3)
     for t in range(3):
         state(targets[:, t], t)
-    state.copy_rows(np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs]))
+    state.copy_rows([pair[0] for pair in pairs], [pair[1] for pair in pairs], [0] * len(pairs))
     origin = np.arange(6)
     for source, destination in pairs:
         origin[destination] = source
@@ -109,28 +96,6 @@ def test_sentences_leave_with_all_their_beams(engine, order):
         logits = state(targets[rows, t], t)
         for index, row in enumerate(rows):
             same(engine, logits[index], alone(engine, sources[row // 2], targets[row])[t])
-
-
-@pytest.mark.parametrize("lengths", [(4, 2), (9, 8)], ids=["shorter sources", "longer than any so far"])
-def test_new_sources_in_the_places_of_finished_sentences(engine, lengths):
-    sources, targets = sources_of(), targets_of(8, 7)
-    new_sources, new_targets = sources_of(lengths, 5), targets_of(4, 7, 6)
-    state = engine.start(sources, beam_size=2)
-    for t in range(3):
-        state(targets[:, t], t)
-    state.replace(np.array([2, 0]), new_sources)
-    state.keep(np.array([0, 2, 3]))  # the caches still move whole
-    new_rows = {0: 2, 1: 3, 2: 0, 3: 1}  # row in the batch -> row of new_targets
-    for step in range(4):
-        tokens, at = np.zeros(6, np.int64), np.zeros(6, np.int64)
-        for row in range(6):
-            at[row] = step if row in new_rows else 3 + step
-            tokens[row] = new_targets[new_rows[row], step] if row in new_rows else targets[row + 2, 3 + step]
-        logits = state(tokens, at)
-        for row in range(6):
-            source = new_sources[new_rows[row] // 2] if row in new_rows else sources[3]
-            target = new_targets[new_rows[row]] if row in new_rows else targets[row + 2]
-            same(engine, logits[row], alone(engine, source, target)[at[row]])
 
 
 def test_the_likeliest_token_is_that_of_the_logits(engine):
@@ -257,17 +222,14 @@ def test_a_step_ends_too(fp32):
 def test_arguments_that_break_a_rule(fp32):
     state = fp32.start(sources_of(), max_length=3, beam_size=2)
     message = (
-        "`token_ids` must have shape (8,) at positions from 0 to 2, got shape (8,) at 0 to 3. "
+        "`token_ids` must have shape (8,) at a position from 0 to 2, got shape (8,) at 3. "
         "Feed one token a row, and stop at `max_length`."
     )
     with pytest.raises(ValueError, match=rf"\A{re.escape(message)}\Z"):
-        state(np.full(8, 5), np.array([0, 1, 2, 3, 0, 0, 0, 0]))
+        state(np.full(8, 5), 3)
     message = "`attention` must be asked of a state without beams, got 2. Start another."
     with pytest.raises(ValueError, match=rf"\A{re.escape(message)}\Z"):
         state.attention(targets_of(8, 2))
-    message = "`source_ids` must hold one source a sentence (2), got 1. Name as many of both."
-    with pytest.raises(ValueError, match=rf"\A{re.escape(message)}\Z"):
-        state.replace(np.array([0, 1]), sources_of((3,)))
     message = "`beam_size` must be at least 1, got 0. One is greedy search."
     with pytest.raises(ValueError, match=rf"\A{re.escape(message)}\Z"):
         fp32.start(sources_of(), beam_size=0)

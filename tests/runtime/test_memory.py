@@ -39,7 +39,7 @@ def filled(pool, shape=SHAPE, seed=0):
 @pytest.mark.parametrize("rows", [(1, 3), (3, 0, 1)], ids=["ascending", "turned"])
 def test_rows_that_stay_keep_what_is_filled(any_pool, rows):
     block, values = filled(any_pool)
-    block.keep(np.array(rows), np.full(len(rows), 4))
+    block.keep(np.array(rows), 4)
     for part in range(2):
         np.testing.assert_array_equal(block.numpy(part)[:, :, :4], values[part, list(rows), :, :4])
 
@@ -47,9 +47,10 @@ def test_rows_that_stay_keep_what_is_filled(any_pool, rows):
 @pytest.mark.parametrize("pairs", [((0, 1), (0, 4)), ((0, 1), (1, 0))], ids=["apart", "crosswise"])
 def test_sources_are_read_before_they_are_overwritten(any_pool, pairs):
     block, values = filled(any_pool)
-    sources, destinations = (np.array(side) for side in zip(*pairs, strict=True))
-    block.copy_rows(sources, destinations, np.full(2, 6))
-    np.testing.assert_array_equal(block.numpy(1)[destinations, :, :6], values[1, sources, :, :6])
+    sources, destinations = (list(side) for side in zip(*pairs, strict=True))
+    block.copy_rows(sources, destinations, [2, 0], 6)
+    for source, destination, start in zip(sources, destinations, [2, 0], strict=True):
+        np.testing.assert_array_equal(block.numpy(1)[destination, :, start:6], values[1, source, :, start:6])
 
 
 def test_behind_a_shorter_row_and_behind_growth_there_are_zeros(any_pool):

@@ -253,12 +253,12 @@ def test_steps_that_break_a_rule(engine, sources):
         engine.start(sources, max_length=20)
     state = engine.start(sources, max_length=3)
     message = (
-        "`token_ids` must have shape (4,) at positions from 0 to 2, got shape (4,) at 3 to 3. "
+        "`token_ids` must have shape (4,) at a position from 0 to 2, got shape (4,) at 3. "
         "Feed one token a row, and stop at `max_length`."
     )
     with pytest.raises(ValueError, match=rf"\A{re.escape(message)}\Z"):
         state(np.full(4, 5), 3)
-    with pytest.raises(ValueError, match=r"got shape \(3,\) at 0 to 0"):
+    with pytest.raises(ValueError, match=r"got shape \(3,\) at 0"):
         state(np.full(3, 5), 0)
     message = (
         "`token_ids` must have 4 rows that end at or below position 3, got shape (4, 2) at 2. "
