@@ -76,7 +76,8 @@ class Benchmark:
         """All `cells` of one model against CTranslate2."""
         for precision, some in groupby(cells, key=lambda cell: cell.precision):
             cells_here = list(some)
-            if not self._options.only or self._options.start:
+            seen = (model.name, precision) in {(start["start"], start["precision"]) for start in self.starts}
+            if not seen and (not self._options.only or self._options.start):
                 rounds = 1 if self._options.quick else 3
                 self.starts.append(_shown(measure.measure_start(model, cells_here[0], rounds)))
             for _, group in groupby(cells_here, key=lambda cell: cell.threads):
@@ -153,6 +154,9 @@ def main() -> int:
         "--quick", action="store_true", help="fewer sentences, 2 rounds: for work, not to quote"
     )
     parser.add_argument("--rounds", type=int, default=0, help="rounds a cell (default 5)")
+    parser.add_argument(
+        "--sweeps", type=int, default=1, help="over all cells: a busy machine has good and bad minutes"
+    )
     parser.add_argument("--processor-time", action="store_true", help="not wall-clock: on a busy machine")
     parser.add_argument("--start", action="store_true", help="measure load times with --only too")
     parser.add_argument("--all", action="store_true", help="beam on two threads, long sentences: 25 minutes")
@@ -177,16 +181,21 @@ def main() -> int:
         cells = [cell for cell in cells if cell.model != SHIPPED or cell.precision == "int8"]
     benchmark = Benchmark(options)
     _shown(benchmark.facts())
-    for name, group in groupby(cells, key=lambda cell: cell.model):
-        benchmark.run(prepare(name, options.work, options.checkpoint, _progress), list(group))
+    for _ in range(options.sweeps):
+        for name, group in groupby(cells, key=lambda cell: cell.model):
+            benchmark.run(prepare(name, options.work, options.checkpoint, _progress), list(group))
     small = [cell for cell in cells if cell.model == "small" and cell.threads == 1 and cell.batch != FILE]
     if small and options.optimum_python.is_file():
         model = prepare("small", options.work, None, _progress)
         benchmark.run_optimum(model, small, options.optimum_python, options.work / "optimum")
     elif small:
         _progress(f"optimum: left out, there is no {options.optimum_python}: {OPTIMUM_SETUP}")
-    means = [_shown(mean) for mean in geometric_means(benchmark.rows)]
-    print_tables(benchmark.rows, benchmark.starts, means, f"Ours against CTranslate2: {benchmark.source}")
+    rows = measure.pooled(benchmark.rows)
+    if options.sweeps > 1:
+        for row in rows:
+            _shown({"sweeps": options.sweeps, **row})
+    means = [_shown(mean) for mean in geometric_means(rows)]
+    print_tables(rows, benchmark.starts, means, f"Ours against CTranslate2: {benchmark.source}")
     return int(any(proof["equal_sentences"] < proof["sentences"] for proof in benchmark.proofs))
 
 

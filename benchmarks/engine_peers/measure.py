@@ -126,9 +126,35 @@ def measure_cell(
         row[f"{name}_tokens_per_second"] = round(1 / statistics.median(per_token[name]))
         row[f"{name}_peak_mb"] = megabytes(max(answer["peak_bytes"] for answer in answers))
     ratios = [b / a for a, b in zip(per_token[own], per_token[other], strict=True)]
-    row["ratio"] = round(statistics.median(ratios), 3)
-    row["ratio_range"] = [round(min(ratios), 3), round(max(ratios), 3)]
-    return row
+    return row | _of_ratios(ratios)
+
+
+def pooled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each cell: rows of one cell, measured in several sweeps, as if their rounds were of one."""
+    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        key = tuple(row[tag] for tag in ("peer", "model", "precision", "batch", "threads", "search"))
+        cells.setdefault(key, []).append(row)
+    found = []
+    for some in cells.values():
+        row = dict(some[0])
+        for name in row:
+            if name.endswith(("_ms", "_tokens_per_second")):
+                row[name] = round(statistics.median(one[name] for one in some), 2)
+            elif name.endswith("_peak_mb"):
+                row[name] = max(one[name] for one in some)
+        row["rounds"] = sum(one["rounds"] for one in some)
+        found.append(row | _of_ratios([ratio for one in some for ratio in one["ratios"]]))
+    return found
+
+
+def _of_ratios(ratios: Sequence[float]) -> dict[str, Any]:
+    ratios = [round(ratio, 3) for ratio in ratios]
+    return {
+        "ratio": round(statistics.median(ratios), 3),
+        "ratio_range": [min(ratios), max(ratios)],
+        "ratios": ratios,
+    }
 
 
 def megabytes(count: float) -> int:

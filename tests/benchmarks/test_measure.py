@@ -89,3 +89,16 @@ def test_a_start_has_its_times(tiny):
 def test_a_worker_that_ends_is_told():
     with pytest.raises(WorkerError, match="worker ours nowhere fp32 1 ended with 1"):
         Worker(["ours", "nowhere", "fp32", "1"], 1)
+
+
+def test_sweeps_are_pooled_by_cell():
+    tags = {"peer": "ctranslate2", "model": "small", "precision": "int8", "batch": "b8", "threads": "t1"}
+    one = {**tags, "search": "greedy", "rounds": 2, "ours_ms": 10.0, "ours_peak_mb": 90, "ratios": [1.0, 1.2]}
+    other = {**one, "ours_ms": 30.0, "ours_peak_mb": 80, "ratios": [0.5, 3.0, 2.0], "rounds": 3}
+    alone = {**one, "search": "beam 4"}
+    pooled = measure.pooled([one, alone, other])
+    assert [row["search"] for row in pooled] == ["greedy", "beam 4"]
+    both = pooled[0]
+    assert (both["ours_ms"], both["ours_peak_mb"], both["rounds"]) == (20.0, 90, 5)
+    assert (both["ratio"], both["ratio_range"]) == (1.2, [0.5, 3.0])
+    assert pooled[1]["ratio"] == 1.1
