@@ -13,7 +13,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple, TypeAlias, Unpack
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from keras_transformer.decoding.steps import BeamStep, Ended, Hypothesis, IntArr
 
 _LEAST_LARGEST = -30.0  # of the largest log-probability of a row, of which no vocabulary has less than -log V
 _NONE = float("-inf")  # total of a beam that holds no output
+_Child: TypeAlias = tuple[
+    float, int, int
+]  # of an output with one more token: total, token, beam it comes from
 
 
 class _Candidates(NamedTuple):
@@ -39,14 +42,6 @@ class _Candidates(NamedTuple):
     places: list[list[int]]
     vocabulary_size: int
     tokens: IntArray | None
-
-
-class _Child(NamedTuple):
-    """A beam's output with one more token."""
-
-    total: float  # log-probability
-    token: int
-    beam: int
 
 
 class _Ranked(NamedTuple):
@@ -139,7 +134,7 @@ class BeamSearch(Slots):
         for nth, slot in enumerate(self._running):
             sentence = self._beams[slot]
             children = self._children(sentence, found, nth, penalty)
-            best = children[0].total if children else _NONE
+            best = children[0][0] if children else _NONE
             # A total only falls, and the longest output has the mildest penalty; a worst of -inf beats -inf alone.
             over = sentence.worst >= best / sentence.mildest
             if self._length == self._limits[slot]:
@@ -198,31 +193,35 @@ class BeamSearch(Slots):
 
     def _children(self, sentence: _Sentence, found: _Candidates, nth: int, penalty: float) -> list[_Child]:
         """The best K of the nth candidates that do not end; those among the best K that end are finished."""
+        width, vocabulary_size, tokens = self._width, found.vocabulary_size, found.tokens
         children: list[_Child] = []
         for column, (total, place) in enumerate(zip(found.totals[nth], found.places[nth], strict=True)):
             if total == _NONE:
                 break
-            beam, token = divmod(place, found.vocabulary_size)
-            if found.tokens is not None:
-                token = int(found.tokens[token])
+            beam, token = divmod(place, vocabulary_size)
+            if tokens is not None:
+                token = int(tokens[token])
             if token != self._eos_id:
-                children.append(_Child(total, token, beam))
-                if len(children) == self._width:
+                children.append((total, token, beam))
+                if len(children) == width:
                     break
-            elif column < self._width:
-                self._finish(sentence, _Child(total, token, beam), penalty)
+            elif column < width:
+                self._finish(sentence, total, beam, penalty)
         return children
 
     def _go_on(self, sentence: _Sentence, children: list[_Child]) -> list[tuple[int, int, int]]:
         """Each parent's row goes to its best child, rows without a child to the others: row, token and parent."""
         width = self._width
-        rows, parents = [], {child.beam for child in children}
-        free, taken = (beam for beam in range(width) if beam not in parents), set()
+        rows, free = [], set(range(width)).difference([parent for _, _, parent in children])
+        taken = set()
         outputs: list[list[int]] = [[]] * width
         earlier: list[list[float]] = [[]] * width
         totals, ranks = [_NONE] * width, [width] * width
         for rank, (total, token, parent) in enumerate(children):
-            beam = next(free) if parent in taken else parent
+            beam = parent
+            if parent in taken:
+                beam = min(free)
+                free.remove(beam)
             taken.add(parent)
             outputs[beam] = [*sentence.outputs[parent], token]
             earlier[beam] = [*sentence.earlier[parent], total]
@@ -232,13 +231,12 @@ class BeamSearch(Slots):
         sentence.totals, sentence.ranks = totals, ranks
         return rows
 
-    def _finish(self, sentence: _Sentence, candidate: _Child, penalty: float) -> None:
+    def _finish(self, sentence: _Sentence, total: float, beam: int, penalty: float) -> None:
         """Keep an output that ends, if it is among the best of its sentence."""
-        score = candidate.total / penalty
+        score = total / penalty
         if score <= sentence.worst:
             return
-        totals = [*sentence.earlier[candidate.beam], candidate.total]
-        hypothesis = _hypothesis(sentence.outputs[candidate.beam], totals, finished=True)
+        hypothesis = _hypothesis(sentence.outputs[beam], [*sentence.earlier[beam], total], finished=True)
         _insert(sentence.finished, _Ranked(score, hypothesis))
         del sentence.finished[self._num_hypotheses :]
         if len(sentence.finished) == self._num_hypotheses:
