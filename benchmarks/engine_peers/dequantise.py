@@ -58,6 +58,8 @@ def _weight(arrays: dict[str, NDArray], config: ModelConfig, name: str) -> NDArr
     if name.endswith(CROSS_KEY_VALUE):
         layer = int(name.split("/")[1])
         return np.split(_kernel(arrays, CROSS_KEY_VALUE), config.num_decoder_layers, axis=1)[layer]
+    if name.endswith("cross_attention/query/kernel"):  # 1/√K folded in; a graph of before has no such factor
+        return _kernel(arrays, name) * arrays.get("alignment_factor", np.float32(1.0))
     return _kernel(arrays, name)
 
 
