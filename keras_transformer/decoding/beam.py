@@ -13,7 +13,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias, Unpack
+from typing import NamedTuple, TypeAlias, Unpack
 
 import numpy as np
 
@@ -23,9 +23,8 @@ from keras_transformer.decoding.steps import BeamStep, Ended, Hypothesis, IntArr
 
 _LEAST_LARGEST = -30.0  # of the largest log-probability of a row, of which no vocabulary has less than -log V
 _NONE = float("-inf")  # total of a beam that holds no output
-_Child: TypeAlias = tuple[
-    float, int, int
-]  # of an output with one more token: total, token, beam it comes from
+# Of an output with one more token: its total, the token, and the beam it comes from.
+_Child: TypeAlias = tuple[float, int, int]
 
 
 class _Candidates(NamedTuple):
@@ -119,7 +118,6 @@ class BeamSearch(Slots):
             )
             for limit in self._limits
         ]
-        self._totals = self._all_totals()
 
     def advance(self) -> list[Ended]:
         """As in `Slots`."""
@@ -156,15 +154,15 @@ class BeamSearch(Slots):
             self._step.copy_rows(sources, destinations, starts)
         self._fed[:] = fed
         ended = [self._ended(slot) for slot in done]
-        self._totals = self._all_totals()
         self._moved(done)
         return ended
 
     def _candidates(self) -> _Candidates:
         """The best 2·K continuations of each sentence that is not done."""
         count, tokens = 2 * self._width, None
+        totals = np.array([sentence.totals for sentence in self._beams])  # (B, K)
         if self._ranking is not None:
-            values, maxima, tokens, best = self._ranking.ranked(self._fed, self._position, self._totals)
+            values, maxima, tokens, best = self._ranking.ranked(self._fed, self._position, totals)
             if best is not None:
                 found = _Candidates(best.totals.tolist(), best.places.tolist(), values.shape[1], tokens)
                 if len(self._running) < self.num_slots:
@@ -174,17 +172,17 @@ class BeamSearch(Slots):
                     )
                 if all(is_sound(row, count) for row in found.totals):
                     return found
-            largest, offsets = maxima.max(axis=1), self._totals
+            largest, offsets = maxima.max(axis=1), totals
             sound = largest > _LEAST_LARGEST
         else:
             values = self._checked(self._step(self._fed, self._position))
             normalisers, largest, maxima = summarise(values)
-            offsets = self._totals - normalisers.reshape(self._totals.shape)
+            offsets = totals - normalisers.reshape(totals.shape)
             sound = np.isfinite(largest)
         if np.count_nonzero(sound) < len(sound):
-            self._check_finite(np.where(sound | (self._totals == _NONE).reshape(-1), 0.0, np.nan))
+            self._check_finite(np.where(sound | (totals == _NONE).reshape(-1), 0.0, np.nan))
             # The values of a beam without an output may be anything.
-            offsets = np.where(self._totals > _NONE, offsets, _NONE)
+            offsets = np.where(totals > _NONE, offsets, _NONE)
         shape, ranks = (self.num_slots, self._width, -1), np.array([one.ranks for one in self._beams])
         slots, vocabulary_size = np.array(self._running), values.shape[1]
         best_of = best_candidates(values.reshape(shape), maxima.reshape(shape), offsets, ranks, count, slots)
@@ -276,11 +274,6 @@ class BeamSearch(Slots):
     def _keep(self, slots: list[int], rows: IntArray) -> None:
         super()._keep(slots, rows)
         self._beams = [self._beams[slot] for slot in slots]
-        self._totals = self._all_totals()
-
-    def _all_totals(self) -> Any:
-        """(B, K), for the step."""
-        return np.array([sentence.totals for sentence in self._beams])
 
 
 def _num_shared(tokens: list[int], others: list[int]) -> int:

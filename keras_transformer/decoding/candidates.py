@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,9 @@ class Candidates(NamedTuple):
     tokens: IntArray
     beams: IntArray
 
-    def at(self, *index: Any) -> Candidates:
+    def at(self, rows: IntArray, columns: IntArray) -> Candidates:
         """The same, with each array indexed."""
-        place = index if len(index) > 1 else index[0]
-        return Candidates(self.totals[place], self.tokens[place], self.beams[place])
+        return Candidates(self.totals[rows, columns], self.tokens[rows, columns], self.beams[rows, columns])
 
 
 class Summary(NamedTuple):

@@ -37,7 +37,8 @@ class GreedySearch(Slots):
         super().__init__(step, sentences, max_lengths, 1, **options)
         self._choosing = step if isinstance(step, ChoosingStep) and not scores else None
         self._outputs: list[list[int]] = [[] for _ in self._sentences]
-        self._log_probs: list[list[float]] | None = [[] for _ in self._sentences] if scores else None
+        self._scores = scores
+        self._log_probs: list[list[float]] = [[] for _ in self._sentences]  # empty unless asked for
 
     def advance(self) -> list[Ended]:
         """As in `Slots`."""
@@ -66,7 +67,7 @@ class GreedySearch(Slots):
         chosen: IntArray = logits.argmax(axis=1)  # the first of equals
         best = np.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
         self._check_finite(best)
-        if self._log_probs is not None:
+        if self._scores:
             for output, value in zip(self._log_probs, best - summarise(logits).normalisers, strict=True):
                 output.append(value)
         return chosen
@@ -74,12 +75,10 @@ class GreedySearch(Slots):
     def _keep(self, slots: list[int], rows: IntArray) -> None:
         super()._keep(slots, rows)
         self._outputs = [self._outputs[slot] for slot in slots]
-        if self._log_probs is not None:
-            self._log_probs = [self._log_probs[slot] for slot in slots]
+        self._log_probs = [self._log_probs[slot] for slot in slots]
 
     def _ended(self, slot: int, *, finished: bool, keep: int | None) -> Ended:
         """`keep` tokens are left of an output that was cut."""
-        tokens, log_probs = np.array(self._outputs[slot][:keep], np.int64), None
-        if self._log_probs is not None:
-            log_probs = np.array(self._log_probs[slot][:keep], np.float32)
+        tokens = np.array(self._outputs[slot][:keep], np.int64)
+        log_probs = np.array(self._log_probs[slot][:keep], np.float32) if self._scores else None
         return Ended(self._sentences[slot], (Hypothesis(tokens, log_probs, finished, keep is not None),))

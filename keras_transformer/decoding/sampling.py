@@ -53,9 +53,8 @@ class SamplingSearch(GreedySearch):
         for holds, name, rule, value in rules:
             if not holds:
                 raise ValueError(f"`{name}` must {rule}, got {value}. Choose a value there.")
-        super().__init__(
-            step, sentences, max_lengths, scores=True, **options
-        )  # a step must hand out its logits
+        # With scores, so that a step hands out its logits.
+        super().__init__(step, sentences, max_lengths, scores=True, **options)
         self._seed, self._temperature, self._top_k, self._top_p = seed, temperature, top_k, top_p
         self._streams: dict[int, np.random.Generator] = {}
 
@@ -69,8 +68,7 @@ class SamplingSearch(GreedySearch):
             tokens, kept = candidates(softmax(logits[slot] / self._temperature), self._top_k, self._top_p)
             place = np.searchsorted(np.cumsum(kept), stream.random() * kept.sum(), side="right")
             chosen[slot] = tokens[min(int(place), len(tokens) - 1)]
-            if self._log_probs is not None:
-                self._log_probs[slot].append(float(np.log(softmax(logits[slot])[chosen[slot]])))
+            self._log_probs[slot].append(float(np.log(softmax(logits[slot])[chosen[slot]])))
         return chosen
 
 

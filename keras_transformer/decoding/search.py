@@ -130,14 +130,21 @@ def sampling_search(
     return _to_end(search, cancellation)
 
 
-def run_to_end(search: Slots, cancellation: Cancellation | None = None) -> Iterator[Ended]:
+def run_to_end(
+    search: Slots, cancellation: Cancellation | None = None, *, shrink_rate: float = 0.5
+) -> Iterator[Ended]:
     """Step until no sentence is left; yield each when it is done.
+
+    Args:
+        search: Of the batch.
+        cancellation: Asked before each step.
+        shrink_rate: Share of the batch's sentences that are left when it shrinks.
 
     Raises:
         Cancelled: `cancellation` was cancelled.
     """
     while num_running := search.num_running:
-        if 2 * num_running <= search.num_slots:
+        if num_running <= shrink_rate * search.num_slots:
             search.shrink()
         if cancellation is not None:
             cancellation.check()

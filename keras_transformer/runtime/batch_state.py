@@ -63,7 +63,6 @@ class BatchState:
         shape = (num_rows, manifest.num_heads, min(max_length, expected), manifest.cache_head_dim)
         self._past: Any = engine.pool.room((2 * manifest.num_decoder_layers, *shape))
         self._outputs: Outputs = {}
-        self._num_rows = num_rows
         self._filled = 0  # positions of the caches
         self._shortlist: BatchShortlist | None = None
         if short:
@@ -74,6 +73,10 @@ class BatchState:
     def batch_size(self) -> int:
         """Sentences B still in the batch."""
         return len(self._mask)
+
+    @property
+    def _num_rows(self) -> int:
+        return int(self._past.num_rows)
 
     @property
     def beam_size(self) -> int:
@@ -99,7 +102,6 @@ class BatchState:
         self._past.keep(rows, self._filled)
         self._cross.keep(sentences, self._cross.num_positions)
         self._mask = self._mask[sentences]
-        self._num_rows = len(rows)
         if self._shortlist is not None:
             self._shortlist.keep(sentences, rows)
         self._bind()
@@ -171,11 +173,7 @@ class BatchState:
     def _bind(self) -> None:
         """The rows or their memory have moved."""
         memory = Memory(self._past, self._cross, self._mask)
-        self._buffers = StepBuffers(self._engine, memory, self._num_rows, self._beam_size, self._outputs)
-        self._rebound()
-
-    def _rebound(self) -> None:
-        """What was bound to a step's outputs is bound no more."""
+        self._buffers = StepBuffers(self._engine, memory, self._beam_size, self._outputs)
 
 
 def _options_until(cancellation: Cancellation, state: BatchState) -> ort.RunOptions:

@@ -182,5 +182,6 @@ class DecodeState(BatchState):
         self._run(bound.session, bound.binding)
         return bound
 
-    def _rebound(self) -> None:
-        self._ranking, self._projections = None, {}
+    def _bind(self) -> None:
+        super()._bind()
+        self._ranking, self._projections = None, {}  # bound to outputs that have moved

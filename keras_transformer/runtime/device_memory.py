@@ -1,6 +1,6 @@
 """Keys and values in a GPU's memory: rows are moved there, by a small graph of our own, and never through the CPU.
 
-Letters: P parts, R rows, N new rows, H heads, X positions, K head width.
+Letters: P parts, R rows, H heads, X positions, K head width.
 """
 
 from __future__ import annotations
@@ -63,27 +63,21 @@ class DeviceMemory:
         """Copy rows, whole; each source is read as it was before the call."""
         rows = np.arange(self.num_rows)
         rows[destinations] = sources
-        self._move(self, rows, self.num_positions)
+        self._move(rows, self.num_positions)
 
     def keep(self, rows: IntArray, filled: int) -> None:
         """Keep only `rows`, in this order."""
-        self._move(self, rows, self.num_positions)
-
-    def put(self, rows: IntArray, other: DeviceMemory) -> None:
-        """Overwrite `rows` with the rows of `other`, which has no more positions, and zeros behind them."""
-        index = np.arange(self.num_rows)
-        index[rows] = self.num_rows + np.arange(other.num_rows)
-        self._move(other, index, self.num_positions)
+        self._move(rows, self.num_positions)
 
     def grown(self, num_positions: int) -> DeviceMemory:
         """A copy with room for more positions, and zeros there."""
         new = DeviceMemory(self._shape, self._mover, self._value)
-        new._move(self, np.arange(self.num_rows), num_positions)
+        new._move(np.arange(self.num_rows), num_positions)
         return new
 
-    def _move(self, other: DeviceMemory, rows: IntArray, num_positions: int) -> None:
-        """Become `rows` of this memory's rows and, behind them, those of `other`."""
-        self._value = self._mover.moved(self._value, other._value, rows, num_positions)
+    def _move(self, rows: IntArray, num_positions: int) -> None:
+        """Become `rows` of this memory's rows, with zeros behind their positions."""
+        self._value = self._mover.moved(self._value, rows, num_positions)
         self._shape = tuple(self._value.shape())
 
 
@@ -111,17 +105,14 @@ class DeviceMover:
         """A tensor of zeros: what a mask hides must be finite."""
         return ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, self.dtype), self.device, 0)
 
-    def moved(
-        self, first: ort.OrtValue, second: ort.OrtValue, rows: IntArray, num_positions: int
-    ) -> ort.OrtValue:
-        """(P, len(rows), H, num_positions, K): rows of `first` and, counted on, of `second`; zeros behind them."""
+    def moved(self, value: ort.OrtValue, rows: IntArray, num_positions: int) -> ort.OrtValue:
+        """(P, len(rows), H, num_positions, K): rows of `value`, and zeros behind their positions."""
         binding = self._session.io_binding()
-        shape = list(first.shape())
-        for name, value in (("first", first), ("second", second)):
-            pads = np.zeros(10, np.int64)
-            pads[5 + _AXIS_OF_POSITIONS] = num_positions - value.shape()[_AXIS_OF_POSITIONS]
-            binding.bind_ortvalue_input(name, value)
-            binding.bind_ortvalue_input(f"{name}_pads", ort.OrtValue.ortvalue_from_numpy(pads))
+        shape = list(value.shape())
+        pads = np.zeros(10, np.int64)
+        pads[5 + _AXIS_OF_POSITIONS] = num_positions - shape[_AXIS_OF_POSITIONS]
+        binding.bind_ortvalue_input("value", value)
+        binding.bind_ortvalue_input("pads", ort.OrtValue.ortvalue_from_numpy(pads))
         index = np.ascontiguousarray(rows, np.int64)
         binding.bind_ortvalue_input("rows", ort.OrtValue.ortvalue_from_numpy(index))
         shape[_AXIS_OF_ROWS], shape[_AXIS_OF_POSITIONS] = len(index), num_positions
@@ -132,13 +123,13 @@ class DeviceMover:
 
 
 def _moving_graph(dtype: np.dtype[Any]) -> bytes:
-    """moved = Gather(Concat(Pad(first), Pad(second)), rows)."""
+    """moved = Pad(Gather(value, rows), pads)."""
     graph = SmallGraph()
-    for name in ("first", "second"):
-        graph.input(name, dtype, 5)
-        graph.node("Pad", [name, graph.input(f"{name}_pads", np.int64, 1)], f"{name}_long")
+    graph.input("value", dtype, 5)
     graph.input("rows", np.int64, 1)
+    graph.input("pads", np.int64, 1)
     graph.output("moved", dtype, 5)
-    graph.node("Concat", ["first_long", "second_long"], "all", axis=_AXIS_OF_ROWS)
-    graph.node("Gather", ["all", "rows"], "moved", axis=_AXIS_OF_ROWS)
+    graph.node(
+        "Pad", [graph.node("Gather", ["value", "rows"], "chosen", axis=_AXIS_OF_ROWS), "pads"], "moved"
+    )
     return bytes(graph)

@@ -19,6 +19,7 @@ from keras_transformer.decoding.beam import BeamSearch, check_beam
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.decoding.greedy import GreedySearch
 from keras_transformer.decoding.limits import LoopGuard, length_limits
+from keras_transformer.decoding.search import run_to_end
 from keras_transformer.decoding.slots import SlotOptions, Slots
 from keras_transformer.decoding.steps import Ended, IntArray
 from keras_transformer.runtime.manifest import Manifest
@@ -264,23 +265,12 @@ class _Worker:
     def run(self, on_ended: Callable[[Ended], None]) -> None:
         """Until no sentence waits."""
         while rows := self._waiting.take_batch():
-            self._check()
-            sources = [self._sources[row] for row in rows]
-            longest = int(self._limits.max())
+            if self._cancellation is not None:
+                self._cancellation.check()
+            sources, limits = [self._sources[row] for row in rows], self._limits[rows]
             state = self._scheduler.start(
-                sources, longest, self._options, self._cancellation, short=self._short
+                sources, int(limits.max()), self._options, self._cancellation, short=self._short
             )
-            search = self._scheduler.search(state, rows, self._limits[rows], self._options, self._sources)
-            self._run_batch(search, on_ended)
-
-    def _run_batch(self, search: Slots, on_ended: Callable[[Ended], None]) -> None:
-        while num_running := search.num_running:
-            if num_running <= SHRINK_RATE * search.num_slots:
-                search.shrink()
-            self._check()
-            for ended in search.advance():
+            search = self._scheduler.search(state, rows, limits, self._options, self._sources)
+            for ended in run_to_end(search, self._cancellation, shrink_rate=SHRINK_RATE):
                 on_ended(ended)
-
-    def _check(self) -> None:
-        if self._cancellation is not None:
-            self._cancellation.check()

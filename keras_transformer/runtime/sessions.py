@@ -219,10 +219,10 @@ class Engine:
             )
         if beam_size < 1:
             raise ValueError(f"`beam_size` must be at least 1, got {beam_size}. One is greedy search.")
-        ids, lengths = self.padded(source_ids)
+        ids, lengths = self._padded(source_ids)
         return DecodeState(self, ids, lengths, max_length or limit, beam_size, cancellation, short)
 
-    def padded(self, rows: Sequence[IntArray]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    def _padded(self, rows: Sequence[IntArray]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Source ids (B, S), right padded, and lengths (B).
 
         Raises:

@@ -50,17 +50,14 @@ class StepBuffers:
     Args:
         engine: What runs.
         memory: Of the batch.
-        num_rows: R.
         beam_size: Rows of a sentence.
         outputs: Arrays of earlier buffers by name, to write into; new ones are added.
     """
 
-    def __init__(
-        self, engine: Engine, memory: Memory, num_rows: int, beam_size: int, outputs: Outputs
-    ) -> None:
+    def __init__(self, engine: Engine, memory: Memory, beam_size: int, outputs: Outputs) -> None:
         self._engine = engine
         self._memory = memory
-        self._num_rows = num_rows
+        self._num_rows = num_rows = memory.past.num_rows
         self._beam_size = beam_size
         self._outputs = outputs
         self._tokens = np.zeros((num_rows, 1), np.int64)

@@ -53,14 +53,18 @@ def test_sources_are_read_before_they_are_overwritten(any_pool, pairs):
         np.testing.assert_array_equal(block.numpy(1)[destination, :, start:6], values[1, source, :, start:6])
 
 
-def test_behind_a_shorter_row_and_behind_growth_there_are_zeros(any_pool):
-    block, values = filled(any_pool)
-    short, new = filled(any_pool, (2, 2, 3, 5, 4), 1)
+def test_behind_a_shorter_row_there_are_zeros(pool):
+    block, values = filled(pool)
+    short, new = filled(pool, (2, 2, 3, 5, 4), 1)
     block.put(np.array([4, 1]), short)
     assert block.num_positions == 7
     np.testing.assert_array_equal(block.numpy(0)[[4, 1], :, :5], new[0])
     assert (block.numpy(0)[[4, 1], :, 5:] == 0).all()
     np.testing.assert_array_equal(block.numpy(1)[[0, 2, 3]], values[1, [0, 2, 3]])
+
+
+def test_behind_growth_there_are_zeros(any_pool):
+    block, _ = filled(any_pool)
     grown = block.grown(9)
     np.testing.assert_array_equal(grown.numpy(1)[:, :, :7], block.numpy(1))
     assert (grown.numpy(1)[:, :, 7:] == 0).all()

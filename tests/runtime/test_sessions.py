@@ -270,7 +270,7 @@ def test_steps_that_break_a_rule(engine, sources):
 
 @pytest.mark.parametrize("beam_size", [1, 3], ids=["greedy", "beam"])
 def test_caches_on_a_device_give_what_the_cpus_give(bundle, beam_size):
-    """The way of a GPU, on the CPU: rows leave, are copied and replaced, and caches grow, on the device."""
+    """The way of a GPU, on the CPU: rows leave and are copied, and caches grow, on the device."""
     engine = Engine.load(bundle, "cpu", 1, precision="fp16")
     mover = DeviceMover("cpu", "CPUExecutionProvider", np.float16)
     device = Engine(engine.encoder, engine.decoder, engine.manifest, "cpu", "", "fp16", pool=mover)
