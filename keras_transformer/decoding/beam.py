@@ -161,10 +161,11 @@ class BeamSearch(Slots):
         """The best 2·K continuations of each sentence that is not done."""
         count, tokens = 2 * self._width, None
         totals = np.array([sentence.totals for sentence in self._beams])  # (B, K)
+        values = maxima = None
         if self._ranking is not None:
             values, maxima, tokens, best = self._ranking.ranked(self._fed, self._position, totals)
             if best is not None:
-                found = _Candidates(best.totals.tolist(), best.places.tolist(), values.shape[1], tokens)
+                found = _Candidates(best.totals.tolist(), best.places.tolist(), best.vocabulary_size, tokens)
                 if len(self._running) < self.num_slots:
                     found = found._replace(
                         totals=[found.totals[slot] for slot in self._running],
@@ -172,6 +173,7 @@ class BeamSearch(Slots):
                     )
                 if all(is_sound(row, count) for row in found.totals):
                     return found
+        if values is not None and maxima is not None:
             largest, offsets = maxima.max(axis=1), totals
             sound = largest > _LEAST_LARGEST
         else:

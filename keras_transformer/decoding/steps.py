@@ -58,24 +58,26 @@ class Best(NamedTuple):
     Attributes:
         totals: float64 (B, C), of a beam's total and a log-probability. One more than the 2·beam_size wanted.
         places: int64 (B, C): V · the beam + the token.
+        vocabulary_size: V.
     """
 
     totals: NDArray[np.float64]
     places: IntArray
+    vocabulary_size: int
 
 
 class Ranked(NamedTuple):
     """What a step that ranks gives out.
 
     Attributes:
-        log_probs: (R, V).
-        maxima: (R, N), the largest of each block; see `candidates.num_blocks` and `candidates.Summary`.
+        log_probs: (R, V). None where only the best are known; a call of the step gives out all logits.
+        maxima: (R, N), the largest of each block; see `candidates.num_blocks` and `candidates.Summary`. As above.
         tokens: Where only some tokens are ranked: which, ascending; V is their number then.
         best: The best continuations, where the step can tell.
     """
 
-    log_probs: FloatArray
-    maxima: FloatArray
+    log_probs: FloatArray | None = None
+    maxima: FloatArray | None = None
     tokens: IntArray | None = None
     best: Best | None = None
 

@@ -8,11 +8,12 @@ import onnx
 from numpy.typing import NDArray
 
 from keras_transformer.onnx_export.builder import CONTRIB, GraphBuilder
-from keras_transformer.onnx_export.maps import PROJECTION, Norm, projected_rows
+from keras_transformer.onnx_export.maps import PROJECTION, projected_rows
 from keras_transformer.onnx_export.quantization import quantize_columns
 from keras_transformer.runtime import names
 
-SCREEN_DEVIATIONS = 4.0  # of a normalised value: what lies beyond is cut, which its bound accounts for
+SCREEN_LEVELS = 127  # of a hidden state on either side of zero
+_SMALLEST = 1e-30  # a row of zeros is divided by this
 
 
 class FloatMaps:
@@ -50,7 +51,7 @@ class FloatMaps:
         rows = graph.node("Gather", [self._table(graph, table), ids], axis=0)  # (B, T, D)
         return graph.node("Mul", [rows, graph.constant("embedding/scale", scale)])
 
-    def project(self, graph: GraphBuilder, x: str, table: NDArray[np.float32], norm: Norm) -> None:
+    def project(self, graph: GraphBuilder, x: str, table: NDArray[np.float32]) -> None:
         self.linear_inputs[PROJECTION] = x
         graph.output(names.LOGITS, np.float32, ["rows", "target", len(table)])
         if self.dtype != np.float32:
@@ -72,17 +73,17 @@ class FloatMaps:
         no_bytes = graph.constant("no_bytes", np.zeros((0, 0, 0), np.uint8))
 
         def logits_alone() -> list[str]:
-            nothing = [graph.node("Identity", [name]) for name in (empty, no_bytes)]
+            nothing = [graph.node("Identity", [name]) for name in (empty, empty, no_bytes)]
             return [_product(graph, x, names.TABLE, len(table)), *nothing]
 
         def screen() -> list[str]:
-            estimate, rounded = _screen(graph, x, table, norm)
-            return [graph.node("Identity", [empty]), estimate, rounded]
+            return [graph.node("Identity", [empty]), *_screen(graph, x, table)]
 
-        outputs = [names.LOGITS, names.SCREENED_LOGITS, names.ROUNDED_HIDDEN]
-        dtypes = [np.float32, np.float32, np.uint8]
+        outputs = [names.LOGITS, names.SCREENED_LOGITS, names.SCREEN_UNITS, names.ROUNDED_HIDDEN]
+        dtypes = [np.float32, np.float32, np.float32, np.uint8]
         graph.choose(whole, outputs, dtypes, logits_alone, screen)
-        for name, dtype, width in zip(outputs[1:], dtypes[1:], (len(table), table.shape[1]), strict=True):
+        widths = (len(table), 1, table.shape[1])
+        for name, dtype, width in zip(outputs[1:], dtypes[1:], widths, strict=True):
             graph.output(name, dtype, ["rows", "target", width])
 
     def _table(self, graph: GraphBuilder, table: NDArray[np.float32]) -> str:
@@ -125,22 +126,29 @@ def _product(graph: GraphBuilder, x: str, table: str, vocabulary_size: int) -> s
     return graph.choose(few, ["projection/product"], [np.float32], table_first, tokens_first)[0]
 
 
-def _screen(graph: GraphBuilder, x: str, table: NDArray[np.float32], norm: Norm) -> tuple[str, str]:
-    """An estimate of x · tableᵀ in integers, and the integers of x. The norms for its error go into the file."""
+def _screen(graph: GraphBuilder, x: str, table: NDArray[np.float32]) -> list[str]:
+    """An estimate of x · tableᵀ in integers, the unit of each row of it, and the integers of x.
+
+    A row is rounded in steps of its own largest value: what shares a batch with it changes nothing. The norms
+    for the estimate's error go into the file.
+    """
     weight = quantize_columns(table.T)  # (D, V)
     rounded_table = weight.values.astype(np.float32) * weight.scales
     norms = np.stack([np.linalg.norm(rounded_table, axis=0), np.linalg.norm(rounded_table - table.T, axis=0)])
     # Rounded up: these are bounds.
     graph.constant(names.SCREEN_NORMS, np.nextafter(norms.astype(np.float32) * np.float32(1.0001), np.inf))
-    largest = (SCREEN_DEVIATIONS * np.abs(norm.gamma) + np.abs(norm.beta)).max()
-    scale = graph.constant(names.SCREEN_SCALE, np.array(largest / 127, np.float32))
+    axis = graph.constant("projection/width_axis", np.array([-1]))
+    largest = graph.node("ReduceMax", [graph.node("Abs", [x]), axis], keepdims=1)  # (R, T, 1)
+    smallest = graph.constant("projection/smallest", np.array(_SMALLEST, np.float32))
+    unit = graph.node("Max", [largest, smallest])
+    step = graph.constant("projection/screen_step", np.array(1.0 / SCREEN_LEVELS, np.float32))
     zero = graph.constant("projection/screen_zero", np.array(128, np.uint8))
-    rounded = graph.node("QuantizeLinear", [x, scale, zero])
+    rounded = graph.node("QuantizeLinear", [graph.node("Div", [x, unit]), step, zero])
     inputs = [
         rounded,
         graph.constant("projection/screen", weight.values),
-        scale,
+        step,
         graph.constant("projection/screen_scales", weight.scales),
         zero,
     ]
-    return graph.node("MatMulIntegerToFloat", inputs, domain=CONTRIB), rounded
+    return [graph.node("MatMulIntegerToFloat", inputs, domain=CONTRIB), unit, rounded]

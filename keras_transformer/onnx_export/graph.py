@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from keras_transformer.config import ModelConfig
 from keras_transformer.onnx_export.builder import CONTRIB, GraphBuilder
-from keras_transformer.onnx_export.maps import CROSS_KEY_VALUE, Maps, Norm
+from keras_transformer.onnx_export.maps import CROSS_KEY_VALUE, Maps
 from keras_transformer.positions import sinusoidal_positions
 from keras_transformer.runtime import names
 
@@ -103,12 +103,9 @@ class TransformerGraphs:
                 lambda x, index=index: self._cross_attention(graph, x, index),
             )
             hidden = self._feed_forward(graph, hidden, layer)
-        norm = f"decoder_layers/{config.num_decoder_layers - 1}/feed_forward_norm"
         if config.norm_placement == "pre":
-            norm = "decoder_norm"
-            hidden = self._norm(graph, hidden, norm)
-        last_norm = Norm(self._weights[f"{norm}/gamma"], self._weights[f"{norm}/beta"])
-        self._maps.project(graph, hidden, self._weights["embedding/table"], last_norm)
+            hidden = self._norm(graph, hidden, "decoder_norm")
+        self._maps.project(graph, hidden, self._weights["embedding/table"])
         return graph.build()
 
     def _declare_caches(self, graph: GraphBuilder) -> None:

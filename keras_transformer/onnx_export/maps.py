@@ -3,7 +3,7 @@
 `FloatMaps` in float_maps.py, `Int8Maps` in quantization.py.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,6 @@ from keras_transformer.runtime import names
 # Names of the linear maps that are not one weight of the checkpoint.
 PROJECTION = "projection"
 CROSS_KEY_VALUE = "cross_attention/key_value"
-
-
-class Norm(NamedTuple):
-    """Scale and shift of a layer normalisation, (D) each."""
-
-    gamma: NDArray[np.float32]
-    beta: NDArray[np.float32]
 
 
 class Maps(Protocol):
@@ -47,11 +40,8 @@ class Maps(Protocol):
         """Rows of √D · table (V, D) for ids (B, T); `shared` where the projection reads the same table."""
         ...
 
-    def project(self, graph: GraphBuilder, x: str, table: NDArray[np.float32], norm: Norm) -> None:
-        """Write the graph's last outputs, `names.LOGITS` among them: x (R, T, D) · tableᵀ, float32 (R, T, V).
-
-        `norm` is the layer normalisation that x comes from.
-        """
+    def project(self, graph: GraphBuilder, x: str, table: NDArray[np.float32]) -> None:
+        """Write the graph's last outputs, `names.LOGITS` among them: x (R, T, D) · tableᵀ, float32 (R, T, V)."""
         ...
 
 

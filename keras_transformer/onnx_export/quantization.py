@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 
 from keras_transformer.onnx_export.builder import CONTRIB, GraphBuilder
-from keras_transformer.onnx_export.maps import PROJECTION, Maps, Norm, projected_rows
+from keras_transformer.onnx_export.maps import PROJECTION, Maps, projected_rows
 from keras_transformer.runtime import names
 
 WEIGHT_LEVELS = 63  # 7 bits: exact on AVX2
@@ -128,9 +128,9 @@ class Int8Maps:
         )  # (B, T, 1)
         return graph.node("Mul", [floats, scale])
 
-    def project(self, graph: GraphBuilder, x: str, table: NDArray[np.float32], norm: Norm) -> None:
+    def project(self, graph: GraphBuilder, x: str, table: NDArray[np.float32]) -> None:
         if PROJECTION in self._floats:
-            self._floats[PROJECTION].project(graph, x, table, norm)
+            self._floats[PROJECTION].project(graph, x, table)
             return
         rows = quantize_columns(table.T)
         stored = graph.constant(names.TABLE, rows.values.T)  # (V, D), the one that `embed` reads

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from keras_transformer.decoding.steps import Ranked
 from keras_transformer.runtime import names
 from keras_transformer.runtime.batch_state import BatchState, IntArray
+from keras_transformer.runtime.ranking import EstimateRanking, Ranking
 
 if TYPE_CHECKING:
     from keras_transformer.runtime.ranking import BoundRanking
     from keras_transformer.runtime.short_projection import BoundProjection
 
 _LOGITS, _HIDDEN, _CHOSEN = (names.LOGITS,), (names.HIDDEN,), (names.LIKELIEST, names.LARGEST)
-_SCREENED = (names.SCREENED_LOGITS, names.HIDDEN, names.ROUNDED_HIDDEN)
+_ESTIMATED = (names.SCREENED_LOGITS, names.SCREEN_UNITS, names.HIDDEN)
+_SCREENED = (*_ESTIMATED, names.ROUNDED_HIDDEN)
 _NOT_FINITE = "The best logit must be a finite number, it is not. Check the weights."
 
 
@@ -74,10 +76,10 @@ class DecodeState(BatchState):
             return likeliest
         screen = self._engine.screen
         if screen is not None:
-            estimates, hidden, rounded = self._step(token_ids, position, _SCREENED)
+            estimates, units, hidden, rounded = self._step(token_ids, position, _SCREENED)
             if self._shortlist is not None:
                 self._shortlist.mask(estimates)
-            screened = screen.likeliest(estimates, hidden, rounded)
+            screened = screen.likeliest(estimates, units, hidden, rounded)
             if screened is not None:
                 return screened
         # The same step again, if it was screened, writes the same caches.
@@ -86,6 +88,8 @@ class DecodeState(BatchState):
     def ranked(self, token_ids: IntArray, position: int, totals: NDArray[np.float64]) -> Ranked:
         """Feed one token a row, as a call does; return what is likeliest after outputs of these `totals` (B, K).
 
+        With a float32 table by its estimates (`ranking.EstimateRanking`).
+
         Raises:
             ValueError: another number of tokens than rows, or no room left at `position`.
             Cancelled: the state's cancellation was cancelled.
@@ -93,11 +97,20 @@ class DecodeState(BatchState):
         bound = self._short_step(token_ids, position, totals)
         if bound is not None and bound.ranking is not None:
             return bound.ranking.ranked
-        logits = self._whole_step(token_ids, position)
-        if self._ranking is None:
-            self._ranking = self._engine.ranking.bind(logits, self._beam_size)
+        ranking: Ranking | EstimateRanking | None = None
+        if self._shortlist is None:
+            ranking = self._engine.estimate_ranking
+        if isinstance(ranking, EstimateRanking):
+            estimates, units, hidden = self._step(token_ids, position, _ESTIMATED)
+            if self._ranking is None:
+                self._ranking = ranking.bind(estimates, units, hidden, self._beam_size)
+        else:
+            ranking = self._engine.ranking
+            logits = self._whole_step(token_ids, position)
+            if self._ranking is None:
+                self._ranking = ranking.bind(logits, self._beam_size)
         self._ranking.totals[:] = totals
-        self._run(self._engine.ranking.session, self._ranking.binding)
+        self._run(ranking.session, self._ranking.binding)
         return self._ranking.ranked
 
     def feed(self, token_ids: IntArray, position: int = 0) -> NDArray[np.float32]:

@@ -36,15 +36,15 @@ LIKELIEST = "likeliest"  # int64 (R, T), in float16: the token with the greatest
 LARGEST = "largest"  # float32 (R, T), in float16: that logit
 # In float32 the decoder has two ways to end (runtime/screen.py): logits, or an estimate of them in integers.
 WHOLE_LOGITS = "whole_logits"  # bool (), an input: which of the two; the other's outputs are empty
-SCREENED_LOGITS = "screened_logits"  # float32 (R, T, V), the estimate
-ROUNDED_HIDDEN = "rounded_hidden"  # uint8 (R, T, D), the same as the estimate reads it
+SCREENED_LOGITS = "screened_logits"  # float32 (R, T, V), the estimate in a unit of its row
+SCREEN_UNITS = "screen_units"  # float32 (R, T, 1), this unit: the largest |hidden| of the row
+ROUNDED_HIDDEN = "rounded_hidden"  # uint8 (R, T, D), hidden in steps of 1/127 of the unit, zero at 128
 TABLE = "embedding/table"  # float32 or int8 (V, D), a weight of both graphs
 # Beside an int8 table: a logit is the integer product, zero point taken off, times the input's and the token's scale.
 TABLE_SCALES = "projection/scales"  # float32 (V)
 INPUT_SCALE = "projection/input_scale"  # float32 ()
 INPUT_ZERO_POINT = "projection/input_zero_point"  # uint8 ()
 SCREEN_NORMS = "projection/screen_norms"  # float32 (2, V), |rounded row| and |row - rounded row| of the table
-SCREEN_SCALE = "projection/screen_scale"  # float32 (), one step of rounded_hidden, whose zero is 128
 ALIGNMENT_QUERY = (
     "alignment_query"  # (R, T, H·K), the cross-attention query of the manifest's alignment_layer
 )

@@ -3,7 +3,11 @@
 Log-probabilities, their block maxima, and the best continuations of each sentence: the best C of them lie in the
 C blocks with the largest maxima (`decoding.candidates`).
 
-Letters: B sentences, K beams, R = B·K rows, V vocabulary, N blocks, C candidates.
+In float32 it works on the screen's estimates (`runtime.screen`): the best C continuations that these tell are
+computed in full, and put in the place of their estimates in the normaliser's sum too. What is left estimated is
+the rest of that sum: a log-probability is off by some 0.0005 (README, "The engine").
+
+Letters: B sentences, K beams, R = B·K rows, V vocabulary, D model_dim, N blocks, C candidates.
 """
 
 from __future__ import annotations
@@ -14,11 +18,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from keras_transformer.decoding.candidates import num_blocks
+from keras_transformer.decoding.candidates import SMALLEST_VOCABULARY, num_blocks
 from keras_transformer.decoding.steps import Best, IntArray, Ranked
 from keras_transformer.runtime.small_graph import SmallGraph
 
-FLOAT64 = 11  # TensorProto.DOUBLE
+FLOAT32, FLOAT64 = 1, 11  # of TensorProto.DataType
 
 
 class BoundRanking(NamedTuple):
@@ -66,6 +70,56 @@ class Ranking:
         return BoundRanking(binding, np.zeros((rows // beam_size, beam_size)), Ranked(logits, maxima))
 
 
+class EstimateRanking:
+    """Ranks estimates of logits, and computes the best in full.
+
+    Args:
+        table: (V, D), the projection's rows.
+        num_threads: As of `sessions.Engine.load`.
+    """
+
+    def __init__(self, table: NDArray[np.float32], num_threads: int) -> None:
+        self._table = table
+        graph = SmallGraph()
+        for name in ("estimates", "units", "hidden", "table"):
+            graph.input(name, np.float32, 2)
+        scaled = graph.node("Mul", ["estimates", "units"], "scaled")
+        totals, places = _add_best(graph, scaled)
+        _add_exact(graph, scaled, totals, places)
+        self.session = small_session(bytes(graph), num_threads)
+
+    @staticmethod
+    def ranks(vocabulary_size: int) -> bool:
+        """Whether it can: blocks must be of one size, and errors must be many for their mean to be small."""
+        return vocabulary_size >= SMALLEST_VOCABULARY and vocabulary_size % num_blocks(vocabulary_size) == 0
+
+    def bind(
+        self,
+        estimates: NDArray[np.float32],
+        units: NDArray[np.float32],
+        hidden: NDArray[np.float32],
+        beam_size: int,
+    ) -> BoundRanking:
+        """Bind estimates (R, V) in units (R, 1) of hidden (R, D)."""
+        binding = self.session.io_binding()
+        rows, vocabulary = estimates.shape
+        first_rows = np.arange(0, rows, beam_size)[:, None]
+        inputs: dict[str, NDArray[Any]] = {
+            "estimates": estimates,
+            "units": units,
+            "hidden": hidden,
+            "table": self._table,
+            "first_rows": first_rows,
+            "first_places": first_rows * vocabulary,
+            "no_mass": np.zeros(()),
+            "all_mass": np.ones(()),
+        }
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+        totals, best = _bind_best(binding, ("exact_totals", "exact_places"), rows, vocabulary, beam_size)
+        return BoundRanking(binding, totals, Ranked(best=best))
+
+
 def small_session(graph: bytes, num_threads: int) -> ort.InferenceSession:
     """A session over a small graph, on the CPU."""
     options = ort.SessionOptions()
@@ -78,6 +132,15 @@ def small_session(graph: bytes, num_threads: int) -> ort.InferenceSession:
 
 def add_ranking(graph: SmallGraph, logits: str) -> None:
     """Write `values`, `maxima` and what `Best` holds, of logits (R, V) in blocks of one size."""
+    graph.output("values", np.float32, 2)
+    graph.output("maxima", np.float32, 2)
+    totals, places = _add_best(graph, logits)
+    graph.output(totals, np.float64, 2)
+    graph.output(places, np.int64, 2)
+
+
+def _add_best(graph: SmallGraph, logits: str) -> tuple[str, str]:
+    """The best C continuations of each sentence: totals and places (B, C)."""
     for name in ("blocks", "by_sentence", "candidates", "in_a_row", "opened", "all"):
         graph.input(name, np.int64, 1)
     for name in ("num_blocks", "vocabulary"):
@@ -86,10 +149,6 @@ def add_ranking(graph: SmallGraph, logits: str) -> None:
     graph.input("offsets", np.int64, 3)  # (B, 1, 1), where a sentence's values start
     graph.input("totals", np.float64, 3)  # (B, K, 1)
     graph.input("beam_totals", np.float64, 2)  # (B, K), the same
-    graph.output("values", np.float32, 2)
-    graph.output("maxima", np.float32, 2)
-    graph.output("best_totals", np.float64, 2)
-    graph.output("best_places", np.int64, 2)
     node, one, two = graph.node, graph.constant("one", [1]), graph.constant("two", [2])
     values = node("LogSoftmax", [logits], "values")
     maxima = node("ReduceMax", [node("Reshape", [values, "blocks"], "in_blocks"), one], "maxima", keepdims=0)
@@ -107,6 +166,39 @@ def add_ranking(graph: SmallGraph, logits: str) -> None:
     sums = node("Add", [sums, node("Unsqueeze", [added, two], "added_3")], "sums_3")
     node("TopK", [node("Reshape", [sums, "opened"], "sums"), "candidates"], "best_totals,chosen")
     node("GatherElements", [node("Reshape", [places, "opened"], "places"), "chosen"], "best_places", axis=1)
+    return "best_totals", "best_places"
+
+
+def _add_exact(graph: SmallGraph, estimates: str, totals: str, places: str) -> None:
+    """Write `exact_totals` and `exact_places` (B, C): these continuations in full, the best first."""
+    node, one, two = graph.node, "one", "two"
+    graph.input("first_rows", np.int64, 2)  # (B, 1), a sentence's first row
+    graph.input("first_places", np.int64, 2)  # (B, 1), the same times V
+    graph.input("no_mass", np.float64, 0)
+    graph.input("all_mass", np.float64, 0)
+    beams = node("Div", [places, "vocabulary"], "their_beams")  # (B, C)
+    hidden = node("Gather", ["hidden", node("Add", [beams, "first_rows"], "their_rows")], "their_hidden")
+    rows = node("Gather", ["table", node("Mod", [places, "vocabulary"], "their_tokens")], "their_weights")
+    exact = node("ReduceSum", [node("Mul", [hidden, rows], "products"), two], "exact", keepdims=0)
+    at = node("Add", [places, "first_places"], "at")
+    estimate = node("Gather", [node("Reshape", [estimates, "all"], "flat_estimates"), at], "their_estimates")
+    gain = node("Sub", [exact, estimate], "gain")  # (B, C), of a logit
+    # In doubles, whose roundings no batch mate can move into the float32 that is left of them.
+    before = node("Cast", [node("Gather", ["flat", at], "before")], "before_64", to=FLOAT64)
+    gain = node("Cast", [gain], "gain_64", to=FLOAT64)
+    after = node("Exp", [node("Add", [before, gain], "after")], "mass_after")
+    mass = node("Sub", [after, node("Exp", [before], "mass_before")], "mass_gained")
+    # What the candidates of the same beam add to the normaliser's sum: (B, C, C), then (B, C).
+    same = node("Equal", [node("Unsqueeze", [beams, axis], f"beams_{axis}") for axis in (one, two)], "same")
+    mates = node("Where", [same, node("Unsqueeze", [mass, one], "masses"), "no_mass"], "of_mates")
+    after = node("Add", [node("ReduceSum", [mates, two], "gained", keepdims=0), "all_mass"], "sum_after")
+    gain = node("Sub", [gain, node("Log", [after], "log_sum_after")], "total_gain")
+    gain = node("Cast", [gain], "total_gain_32", to=FLOAT32)
+    gain = node("Cast", [gain], "total_gain_64", to=FLOAT64)
+    node("TopK", [node("Add", [totals, gain], "new_totals"), "candidates"], "exact_totals,order")
+    node("GatherElements", [places, "order"], "exact_places", axis=1)
+    graph.output("exact_totals", np.float64, 2)
+    graph.output("exact_places", np.int64, 2)
 
 
 def bind_ranking(
@@ -114,6 +206,16 @@ def bind_ranking(
 ) -> BoundRanking:
     """Bind all of `add_ranking` but its logits and values (R, V); `tokens` as in `Ranked`."""
     rows, vocabulary = values.shape
+    maxima = np.empty((rows, num_blocks(vocabulary)), np.float32)
+    binding.bind_ortvalue_output("maxima", ort.OrtValue.ortvalue_from_numpy(maxima))
+    totals, best = _bind_best(binding, ("best_totals", "best_places"), rows, vocabulary, beam_size)
+    return BoundRanking(binding, totals, Ranked(values, maxima, tokens, best))
+
+
+def _bind_best(
+    binding: ort.IOBinding, outputs: tuple[str, str], rows: int, vocabulary: int, beam_size: int
+) -> tuple[NDArray[np.float64], Best]:
+    """Bind what `_add_best` reads, and totals and places (B, C) by these names: `BoundRanking.totals` and these."""
     blocks, sentences = num_blocks(vocabulary), rows // beam_size
     block_size = vocabulary // blocks
     # One more than are wanted: whether the last of them ties with what follows.
@@ -134,18 +236,12 @@ def bind_ranking(
         "totals": totals[:, :, None],
         "beam_totals": totals,
     }
-    maxima = np.empty((rows, blocks), np.float32)
-    best = Best(np.empty((sentences, count)), np.empty((sentences, count), np.int64))
-    outputs: dict[str, NDArray[Any]] = {
-        "maxima": maxima,
-        "best_totals": best.totals,
-        "best_places": best.places,
-    }
+    best = Best(np.empty((sentences, count)), np.empty((sentences, count), np.int64), vocabulary)
     for name, array in inputs.items():
         binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
-    for name, array in outputs.items():
+    for name, array in zip(outputs, (best.totals, best.places), strict=True):
         binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
-    return BoundRanking(binding, totals, Ranked(values, maxima, tokens, best))
+    return totals, best
 
 
 def _uneven_graph(vocabulary_size: int, blocks: int) -> SmallGraph:

@@ -27,23 +27,26 @@ class Screen:
     Args:
         table: (V, D), the projection's rows w.
         norms: (2, V), |w'| and |w - w'|, rounded up.
-        scale: One step of the rounded hidden state, whose zero is 128.
     """
 
-    def __init__(self, table: NDArray[np.float32], norms: NDArray[np.float32], scale: float) -> None:
-        self._table = table
+    def __init__(self, table: NDArray[np.float32], norms: NDArray[np.float32]) -> None:
+        self.table = table
         self._rounded_norms, self._lost_norms = norms
         self._highest_norms = norms.max(axis=1)
-        self._scale = np.float32(scale)
 
     def likeliest(
-        self, estimates: NDArray[np.float32], hidden: NDArray[np.float32], rounded: NDArray[np.uint8]
+        self,
+        estimates: NDArray[np.float32],
+        units: NDArray[np.float32],
+        hidden: NDArray[np.float32],
+        rounded: NDArray[np.uint8],
     ) -> NDArray[np.int64] | None:
         """The token with the greatest logit of each row (R,), the lowest id of equals.
 
         Args:
-            estimates: (R, V).
-            hidden, rounded: x and the integers of x', (R, D).
+            estimates: (R, V), in units of their row.
+            units: (R, 1).
+            hidden, rounded: x and the integers of x', (R, D): x' is (integer - 128) / 127 units.
 
         Returns:
             None where too many tokens may be the likeliest: compute the logits.
@@ -53,14 +56,15 @@ class Screen:
         """
         lost = rounded.astype(np.float32)
         lost -= np.float32(128.0)
-        lost *= -self._scale
+        lost *= units / np.float32(-127.0)
         lost += hidden  # x - x'
         lengths = np.sqrt(np.einsum("rd,rd->r", hidden, hidden))  # |x|, (R)
         losses = np.sqrt(np.einsum("rd,rd->r", lost, lost)) + _ESTIMATE_ROUNDING * lengths  # |x - x'|, (R)
         bounds = losses * self._highest_norms[0] + lengths * self._highest_norms[1]  # of any token, (R)
         best: NDArray[np.int64] = estimates.argmax(axis=1)
         highest = self._logits(best, hidden)  # (R)
-        limits = highest - bounds
+        units = units[:, 0].astype(np.float64)
+        limits = (highest - bounds) / units
         if not np.isfinite(limits).all():
             raise FloatingPointError("The best logit must be a finite number, it is not. Check the weights.")
         # Doubles rounded up to floats could pass over an equal: one step down.
@@ -71,7 +75,8 @@ class Screen:
             return None
         if len(tokens) > len(best):  # others than the best of each row
             errors = losses[rows] * self._rounded_norms[tokens] + lengths[rows] * self._lost_norms[tokens]
-            remain = (estimates[rows, tokens] + errors >= highest[rows]) & (tokens != best[rows])
+            remain = estimates[rows, tokens] * units[rows] + errors >= highest[rows]
+            remain &= tokens != best[rows]
             rows, tokens = rows[remain], tokens[remain]
             if len(tokens) > _MOST_CANDIDATES * len(best):
                 return None
@@ -83,7 +88,7 @@ class Screen:
 
     def _logits(self, tokens: NDArray[Any], hidden: NDArray[np.float32]) -> NDArray[np.float64]:
         """Of one token each, (N) for hidden (N, D), in doubles: one sum, whatever stands beside it."""
-        return np.asarray(np.einsum("nd,nd->n", self._table[tokens], hidden, dtype=np.float64))
+        return np.asarray(np.einsum("nd,nd->n", self.table[tokens], hidden, dtype=np.float64))
 
 
 def _at_least(values: NDArray[np.float32], limits: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:

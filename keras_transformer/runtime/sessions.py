@@ -27,7 +27,7 @@ from keras_transformer.runtime.devices import (
 from keras_transformer.runtime.external_data import read_weights
 from keras_transformer.runtime.manifest import Manifest
 from keras_transformer.runtime.memory import MemoryPool, give_back_freed
-from keras_transformer.runtime.ranking import Ranking
+from keras_transformer.runtime.ranking import EstimateRanking, Ranking
 from keras_transformer.runtime.screen import Screen
 from keras_transformer.runtime.short_projection import BatchShortlist, ShortProjection
 from keras_transformer.runtime.shortlist import Shortlist
@@ -68,11 +68,12 @@ class Engine:
         self.device = device
         self.device_note = device_note
         self.precision = precision
-        self.screen = screen
+        outputs = {item.name for item in decoder.get_outputs()}
+        self.screen = screen if names.SCREEN_UNITS in outputs else None  # bundles of 2026 had other estimates
         inputs = {item.name for item in decoder.get_inputs()}
         self.may_screen = names.WHOLE_LOGITS in inputs
         self.may_project_less = names.PROJECTED_ROWS in inputs
-        self.may_choose = any(item.name == names.LIKELIEST for item in decoder.get_outputs())
+        self.may_choose = names.LIKELIEST in outputs
         if pool is None and device == "cpu":
             pool = MemoryPool(self.cache_dtype)
         self.pool = pool or DeviceMover(device, PROVIDERS[device], self.cache_dtype)
@@ -157,6 +158,14 @@ class Engine:
         """What turns a step's logits into what beam search asks for."""
         threads = self.decoder.get_session_options().intra_op_num_threads
         return Ranking(self.manifest.vocabulary_size, threads)
+
+    @functools.cached_property
+    def estimate_ranking(self) -> EstimateRanking | None:
+        """The same of a step's estimates; None where the graph gives none or they cannot be ranked."""
+        if self.screen is None or not EstimateRanking.ranks(self.manifest.vocabulary_size):
+            return None
+        threads = self.decoder.get_session_options().intra_op_num_threads
+        return EstimateRanking(self.screen.table, threads)
 
     @property
     def memory_device(self) -> str | None:
@@ -251,12 +260,11 @@ class Engine:
 
 def _shared_weights(decoder: bytes) -> tuple[dict[str, NDArray[np.float32]], Screen | None]:
     """The table, which both graphs and the screen read from one place, and the screen; of a float32 table."""
-    found = read_weights(decoder, (names.SCREEN_NORMS, names.SCREEN_SCALE))
+    found = read_weights(decoder, (names.SCREEN_NORMS,))
     if names.SCREEN_NORMS not in found:
         return {}, None
     table = read_weights(decoder, (names.TABLE,))
-    screen = Screen(table[names.TABLE], found[names.SCREEN_NORMS], found[names.SCREEN_SCALE].item())
-    return table, screen
+    return table, Screen(table[names.TABLE], found[names.SCREEN_NORMS])
 
 
 def _short_weights(decoder: bytes, shared: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -108,6 +108,7 @@ class StepBuffers:
             widths = {
                 names.LIKELIEST: (),
                 names.LARGEST: (),
+                names.SCREEN_UNITS: (1,),
                 names.HIDDEN: (manifest.model_dim,),
                 names.ROUNDED_HIDDEN: (manifest.model_dim,),
             }

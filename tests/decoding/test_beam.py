@@ -17,6 +17,7 @@ from keras_transformer.decoding import (
     greedy_search,
 )
 from keras_transformer.decoding.candidates import summarise
+from keras_transformer.decoding.steps import Best, Ranked
 from tests.decoding.trees import BOS, EOS, PAD, Tree, TreeStep
 
 IDS = {"bos_id": BOS, "eos_id": EOS, "pad_id": PAD}
@@ -252,6 +253,32 @@ def test_an_output_that_loops_leaves_the_others_alone():
     rows |= {tuple(chain[:n]): {[*chain, EOS][n]: 1.0} for n in range(1, 17)}
     (found,) = search(Table(rows), [0], 40, 2, num_hypotheses=2, find_loop=LoopGuard([np.array([5, 6])]))
     assert [(one.tokens.tolist(), one.cut) for one in found] == [(chain, False), ([3], True)]
+
+
+class OnlyTheBest(TreeStep):
+    """Ranks by itself, and tells nothing but the best; `whole` counts the steps whose logits were asked for."""
+
+    whole = 0
+
+    def __call__(self, token_ids, position):
+        self.whole += 1
+        return super().__call__(token_ids, position)
+
+    def ranked(self, token_ids, position, totals):
+        logits = super().__call__(token_ids, position).astype(np.float64)
+        log_probs = logits - summarise(logits).normalisers[:, None]
+        every = (log_probs + totals.reshape(-1, 1)).reshape(len(totals), -1)
+        places = np.argsort(-every, axis=1, kind="stable")[:, : 2 * self.beam_size + 1]
+        return Ranked(best=Best(np.take_along_axis(every, places, 1), places, self.tree.vocabulary))
+
+
+@pytest.mark.parametrize("levels", [None, 4], ids=["all values differ", "many tie"])
+def test_a_step_that_tells_only_the_best_is_asked_for_the_rest_where_they_tie(levels):
+    tree, limits = Tree(40, 3, ending=1.0, levels=levels), [9, 12, 7]
+    step = OnlyTheBest(tree, [0, 1, 2], 3)
+    found = search(tree, [0, 1, 2], limits, step=step)
+    assert [listed(one) for one in found] == [listed(one) for one in search(tree, [0, 1, 2], limits)]
+    assert (step.whole > 0) == (levels is not None)
 
 
 def test_garbage_in_dead_rows_changes_nothing():

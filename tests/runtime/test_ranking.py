@@ -10,7 +10,8 @@ from keras_transformer.decoding.candidates import (
     num_blocks,
     summarise,
 )
-from keras_transformer.runtime.ranking import Ranking
+from keras_transformer.onnx_export.quantization import quantize_columns
+from keras_transformer.runtime.ranking import EstimateRanking, Ranking
 
 
 @pytest.mark.parametrize(
@@ -126,3 +127,93 @@ def test_what_is_no_number_is_left_to_numpy(broken):
     everyone, others = np.arange(SENTENCES), np.arange(SENTENCES - 1)
     assert sound_candidates(bound.ranked.best, everyone, 1024) is None
     assert sound_candidates(bound.ranked.best, others, 1024) is not None
+
+
+WIDTH, VOCABULARY = 64, 2048
+
+
+def hidden_and_table(seed):
+    generator = np.random.default_rng(seed)
+    table = generator.normal(0.0, 0.35, (VOCABULARY, WIDTH)).astype(np.float32)
+    hidden = generator.normal(0.0, 1.0, (SENTENCES * BEAMS, WIDTH)).astype(np.float32)
+    return hidden, table
+
+
+def units_of(hidden):
+    return np.abs(hidden).max(axis=1, keepdims=True)
+
+
+def in_integers(hidden, table):
+    """Estimates as the decoder makes them."""
+    weight = quantize_columns(table.T)
+    return np.rint(hidden / units_of(hidden) * 127) / 127 @ (weight.values * weight.scales)
+
+
+def by_estimates(hidden, table, estimates, totals):
+    """What a run finds, and NumPy in the whole product."""
+    ranking = EstimateRanking(table, 1)
+    bound = ranking.bind(estimates.astype(np.float32), units_of(hidden), hidden, BEAMS)
+    bound.totals[:] = totals
+    ranking.session.run_with_iobinding(bound.binding)
+    logits = (hidden.astype(np.float64) @ table.T).astype(np.float32)
+    normalisers, _, maxima = summarise(logits)
+    log_probs = (logits - normalisers[:, None]).reshape(SENTENCES, BEAMS, -1)
+    maxima = (maxima - normalisers[:, None]).reshape(SENTENCES, BEAMS, -1)
+    everyone = np.arange(SENTENCES)
+    expected = best_candidates(log_probs, maxima, totals, RANKS, 2 * BEAMS, everyone)
+    return bound.ranked, sound_candidates(bound.ranked.best, everyone, VOCABULARY), expected
+
+
+def test_what_the_estimates_tell_of_the_candidates_does_not_count():
+    hidden, table = hidden_and_table(7)
+    totals = np.where(np.arange(BEAMS) == 0, 0.0, -np.inf) * np.ones((SENTENCES, 1))
+    estimates = hidden @ table.T / units_of(hidden)
+    best = np.argsort(-estimates, axis=1)[:, : 2 * BEAMS + 1]  # one beam is alive: these are its candidates
+    wrong = np.random.default_rng(8).normal(0.0, 0.004, best.shape)
+    wrong[:, -1] = 0.0  # so that the last stays the last
+    np.put_along_axis(estimates, best, np.take_along_axis(estimates, best, 1) + wrong, 1)
+    ranked, found, expected = by_estimates(hidden, table, estimates, totals)
+    assert ranked.log_probs is None
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    np.testing.assert_array_equal(found.beams, expected.beams)
+    np.testing.assert_allclose(found.totals, expected.totals, rtol=0, atol=5e-6)
+    assert np.abs(wrong * units_of(hidden)).mean() > 5e-3  # what was mended
+
+
+def test_estimates_in_integers_give_the_same_continuations():
+    hidden, table = hidden_and_table(9)
+    totals = -np.random.default_rng(9).random((SENTENCES, BEAMS)) * 5.0
+    estimates = in_integers(hidden, table)
+    _, found, expected = by_estimates(hidden, table, estimates, totals)
+    np.testing.assert_array_equal(found.tokens[:, :BEAMS], expected.tokens[:, :BEAMS])
+    np.testing.assert_array_equal(found.beams[:, :BEAMS], expected.beams[:, :BEAMS])
+    np.testing.assert_allclose(found.totals, expected.totals, rtol=0, atol=5e-3)
+
+
+def test_no_sentence_changes_the_estimated_ranking_of_another():
+    hidden, table = hidden_and_table(10)
+    estimates = in_integers(hidden, table).astype(np.float32)
+    ranking = EstimateRanking(table, 1)
+    found = []
+    for rows in (slice(None), *(slice(row, row + BEAMS) for row in range(0, len(hidden), BEAMS))):
+        bound = ranking.bind(estimates[rows].copy(), units_of(hidden[rows]), hidden[rows].copy(), BEAMS)
+        ranking.session.run_with_iobinding(bound.binding)
+        found.append(bound.ranked.best)
+    np.testing.assert_array_equal(found[0].totals, np.concatenate([best.totals for best in found[1:]]))
+    np.testing.assert_array_equal(found[0].places, np.concatenate([best.places for best in found[1:]]))
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_an_estimate_that_is_no_number_is_sound_for_nobody(broken):
+    hidden, table = hidden_and_table(11)
+    hidden[9:, 5] = broken  # every output of the last sentence
+    with np.errstate(all="ignore"):
+        ranked, found, _ = by_estimates(
+            hidden, table, in_integers(hidden, table), np.zeros((SENTENCES, BEAMS))
+        )
+    assert found is None
+    assert sound_candidates(ranked.best, np.arange(SENTENCES - 1), VOCABULARY) is not None
+
+
+def test_vocabularies_that_estimates_do_not_rank():
+    assert [size for size in (7, 1000, 1024, 1029, 8000) if EstimateRanking.ranks(size)] == [1024, 8000]

@@ -12,16 +12,17 @@ from keras_transformer.runtime.screen import Screen
 V, D, R = 501, 24, 7
 
 
-def screened(table, hidden, scale=0.04):
+def screened(table, hidden):
     """What the graph hands over for this table and these hidden states, and the screen's choice."""
     weight = quantize_columns(table.T)
     rounded_table = (weight.values * weight.scales).T  # (V, D)
     norms = np.stack(
         [np.linalg.norm(rounded_table, axis=1), np.linalg.norm(table - rounded_table, axis=1)]
     ).astype(np.float32) * np.float32(1.0001)
-    rounded = np.clip(np.rint(hidden / scale) + 128, 0, 255).astype(np.uint8)
-    estimates = ((rounded.astype(np.float64) - 128) * scale @ rounded_table.T).astype(np.float32)
-    return estimates, Screen(table, norms, scale).likeliest(estimates, hidden, rounded)
+    units = np.maximum(np.abs(hidden).max(axis=1, keepdims=True), np.float32(1e-30))
+    rounded = (np.nan_to_num(np.rint(hidden / units * 127)) + 128).astype(np.uint8)
+    estimates = ((rounded.astype(np.float64) - 128) / 127 @ rounded_table.T).astype(np.float32)
+    return estimates, Screen(table, norms).likeliest(estimates, units, hidden, rounded)
 
 
 def arrays(seed, spread=1.0):
@@ -41,10 +42,18 @@ def test_it_is_the_whole_product_where_the_estimate_alone_is_wrong():
     assert wrong > 5  # else this proves nothing
 
 
-def test_hidden_states_beyond_the_scale_are_cut_and_still_right():
+def test_one_value_that_is_far_larger_than_the_others():
     table, hidden = arrays(1)
     hidden[:, 0] *= 50
     np.testing.assert_array_equal(screened(table, hidden)[1], (hidden @ table.T).argmax(axis=1))
+
+
+def test_of_a_hidden_state_of_zeros_the_lowest_id():
+    table, hidden = arrays(1)
+    hidden[2] = 0.0
+    found = screened(table, hidden)[1]
+    assert found is None or found[2] == 0
+    assert screened(table, hidden[2:3])[1].tolist() == [0]
 
 
 def test_rows_of_very_different_lengths():

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from keras_transformer.decoding.candidates import summarise
-from keras_transformer.decoding.search import greedy_search
+from keras_transformer.decoding.search import beam_search, greedy_search
 from keras_transformer.decoding.steps import DecodeStep, ShrinkingStep
 from keras_transformer.errors import UserError
 from keras_transformer.runtime import sessions
@@ -314,3 +314,41 @@ def test_a_step_ranks_what_it_gives(engine, sources, target):
         expected = logits - summarise(logits).normalisers[:, None]
         np.testing.assert_allclose(ranked.log_probs, expected, rtol=0, atol=1e-5)  # two float32 sums
         np.testing.assert_array_equal(ranked.maxima.max(axis=1), ranked.log_probs.max(axis=1))
+
+
+@pytest.fixture(scope="module")
+def large_vocabulary(tmp_path_factory):
+    """An engine with 2,048 tokens, which estimates can rank; their text is asked for nowhere."""
+    config = runs.config(vocabulary_size=2048)
+    bundle = runs.write_bundle(tmp_path_factory.mktemp("large"), config, runs.weights_of(config))
+    return Engine.load(bundle, "cpu", 1, precision="fp32")
+
+
+def test_beams_by_estimates_are_those_of_the_logits(large_vocabulary, monkeypatch):
+    engine = large_vocabulary
+    config = runs.config(vocabulary_size=2048)
+    sources = [row[row > 0] for row in runs.rows_of(config, (7, 3, 5, 9, 4, 8) * 4, 6, last=config.eos_id)]
+    ids = {"bos_id": config.bos_id, "eos_id": config.eos_id, "pad_id": config.pad_id}
+
+    def beams():
+        state = engine.start(sources, 16, 4)
+        limits = np.full(len(sources), 16)
+        return [found[0] for found in beam_search(state, max_lengths=limits, beam_size=4, **ids).hypotheses]
+
+    assert engine.estimate_ranking is not None
+    by_estimates = beams()
+    monkeypatch.setattr(engine, "estimate_ranking", None)
+    by_logits = beams()
+    same = [
+        (one, other)
+        for one, other in zip(by_estimates, by_logits, strict=True)
+        if one.tokens.tolist() == other.tokens.tolist()
+    ]
+    assert len(same) >= len(sources) - 1
+    errors = np.concatenate([one.log_probs - other.log_probs for one, other in same])
+    assert 0.0 < np.sqrt(np.mean(errors**2)) < 5e-3
+
+
+def test_small_vocabularies_are_ranked_by_their_logits(engine):
+    assert engine.screen is not None
+    assert engine.estimate_ranking is None
