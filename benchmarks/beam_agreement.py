@@ -41,7 +41,6 @@ class Ours:
         manifest = self._manifest
         result = beam_search(
             self._engine.start([np.array(source)], limit, beam_size),
-            batch_size=1,
             beam_size=beam_size,
             length_penalty=length_penalty,
             bos_id=manifest.bos_id,

@@ -60,7 +60,6 @@ def ours(engine: Engine) -> Translate:
         limits = length_limits([len(row) for row in rows], manifest.max_length)
         result = greedy_search(
             engine.start([np.array(row, np.int64) for row in rows], int(limits.max())),
-            batch_size=len(rows),
             bos_id=manifest.bos_id,
             eos_id=manifest.eos_id,
             pad_id=manifest.pad_id,
@@ -107,7 +106,8 @@ def where_nodes_ran(bundle: Bundle, device: str, rows: Rows) -> dict[str, dict[s
             sessions.append(
                 ort.InferenceSession(graph, options, providers=getattr(engine, name).get_providers())
             )
-        ours(on_device(Engine(*sessions, bundle.manifest, engine.device, "", "fp16")))(rows)
+        encoder, decoder = sessions
+        ours(on_device(Engine(encoder, decoder, bundle.manifest, engine.device, "", "fp16")))(rows)
         for name, session in zip(("encoder", "decoder"), sessions, strict=True):
             events = json.loads(Path(session.end_profiling()).read_text())
             nodes = {

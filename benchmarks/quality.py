@@ -33,8 +33,8 @@ def test_sets(folder: Path, languages: tuple[str, str]) -> dict[str, tuple[list[
     """Name → sources and references."""
     found = {}
     for name in TESTS:
-        source, target = (read_file(folder / f"{name}.{language}") for language in languages)
-        found[name] = source, target
+        sources, references = (read_file(folder / f"{name}.{language}") for language in languages)
+        found[name] = sources, references
     by_source = defaultdict(lambda: ([], []))
     for source, text, reference in zip(read_file(folder / "valid.src"), *found["valid"], strict=True):
         group = f"valid: {source.partition('_')[0]}"  # tatoeba_pivot and tatoeba_v2021_extras are one

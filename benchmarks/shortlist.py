@@ -23,6 +23,7 @@ from benchmarks.engine import WORK
 from benchmarks.engine_peers.engines import BEAM_SIZE, EOS_ID
 from benchmarks.engine_peers.models import SHIPPED, prepare, tokenizer_path
 from benchmarks.engine_peers.sentences import read_sentences, spread
+from keras_transformer.decoding.steps import Ended
 from keras_transformer.onnx_export.lexicon import CANDIDATES, FREQUENT
 from keras_transformer.runtime import names
 from keras_transformer.runtime.bundle import Bundle
@@ -67,7 +68,7 @@ def measure(
         for number in range(rounds + 1):
             for short, scheduler in list(schedulers.items())[:: 1 if number % 2 else -1]:
 
-                def take(ended: object, start: int, outputs: dict = outputs[short]) -> None:
+                def take(ended: Ended, start: int, outputs: dict = outputs[short]) -> None:
                     outputs[start + ended.row] = ended.hypotheses[0].tokens.tolist()
 
                 begun = time.process_time()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ctranslate2.specs
 import numpy as np
@@ -55,7 +56,7 @@ def save_ctranslate2(config: ModelConfig, weights: Weights, folder: Path, precis
     spec.save(str(folder))
 
 
-def _layer(layer: object, weights: Weights, name: str, *, decoder: bool) -> None:
+def _layer(layer: Any, weights: Weights, name: str, *, decoder: bool) -> None:
     attention = f"{name}/self_attention"
     _linears(
         layer.self_attention,
@@ -77,13 +78,13 @@ def _layer(layer: object, weights: Weights, name: str, *, decoder: bool) -> None
         linear.bias = weights[f"{name}/feed_forward/{part}/bias"]
 
 
-def _linears(attention: object, weights: Weights, parts: Sequence[str], norm: str) -> None:
+def _linears(attention: Any, weights: Weights, parts: Sequence[str], norm: str) -> None:
     for linear, part in zip(attention.linear, parts, strict=True):
         linear.weight = _turned(weights[f"{part}/kernel"])
     _norm(attention.layer_norm, weights, norm)
 
 
-def _norm(norm: object, weights: Weights, name: str) -> None:
+def _norm(norm: Any, weights: Weights, name: str) -> None:
     norm.gamma, norm.beta = weights[f"{name}/gamma"], weights[f"{name}/beta"]
 
 

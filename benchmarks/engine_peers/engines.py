@@ -5,7 +5,7 @@ Nothing here imports an engine before it is opened: the time to the first transl
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 BEAM_SIZE = 4
 LENGTH_PENALTY = 0.6
@@ -64,7 +64,7 @@ class Ours:
 
         outputs: list[list[int]] = [[]] * len(rows)
 
-        def take(ended: object) -> None:
+        def take(ended: Any) -> None:
             outputs[ended.row] = ended.hypotheses[0].tokens.tolist()
 
         options = SearchOptions(beam_size, LENGTH_PENALTY)

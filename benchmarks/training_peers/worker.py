@@ -30,17 +30,17 @@ def main() -> None:
 
     try:
         if system in OURS:
-            from benchmarks.training_peers.ours import train
+            from benchmarks.training_peers import ours
 
-            train(corpus, open_gate)
+            ours.train(corpus, open_gate)
         elif system == "plain-torch":
-            from benchmarks.training_peers.plain_torch import train
+            from benchmarks.training_peers import plain_torch
 
-            train(corpus, open_gate)
+            plain_torch.train(corpus, open_gate)
         else:
-            from benchmarks.training_peers.joeynmt_trainer import train
+            from benchmarks.training_peers import joeynmt_trainer
 
-            train(corpus, folder, folder / system, system == "joeynmt-own-batches", open_gate)
+            joeynmt_trainer.train(corpus, folder, folder / system, system == "joeynmt-own-batches", open_gate)
     except GateClosedError:
         pass
 
