@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from keras_transformer.decoding.steps import Ranked
 from keras_transformer.runtime import names
 from keras_transformer.runtime.batch_state import BatchState, IntArray
-from keras_transformer.runtime.ranking import EstimateRanking, Ranking
 
 if TYPE_CHECKING:
     from keras_transformer.runtime.ranking import BoundRanking
@@ -88,7 +87,7 @@ class DecodeState(BatchState):
     def ranked(self, token_ids: IntArray, position: int, totals: NDArray[np.float64]) -> Ranked:
         """Feed one token a row, as a call does; return what is likeliest after outputs of these `totals` (B, K).
 
-        With a float32 table by its estimates (`ranking.EstimateRanking`).
+        With a float32 table by estimates (`ranking.EstimateRanking`): then it knows of nothing else.
 
         Raises:
             ValueError: another number of tokens than rows, or no room left at `position`.
@@ -97,21 +96,19 @@ class DecodeState(BatchState):
         bound = self._short_step(token_ids, position, totals)
         if bound is not None and bound.ranking is not None:
             return bound.ranking.ranked
-        ranking: Ranking | EstimateRanking | None = None
-        if self._shortlist is None:
-            ranking = self._engine.estimate_ranking
-        if isinstance(ranking, EstimateRanking):
+        by_estimates = self._engine.estimate_ranking if self._shortlist is None else None
+        if by_estimates is not None:
             estimates, units, hidden = self._step(token_ids, position, _ESTIMATED)
-            if self._ranking is None:
-                self._ranking = ranking.bind(estimates, units, hidden, self._beam_size)
+            session = by_estimates.session
+            ranking = self._ranking or by_estimates.bind(estimates, units, hidden, self._beam_size)
         else:
-            ranking = self._engine.ranking
             logits = self._whole_step(token_ids, position)
-            if self._ranking is None:
-                self._ranking = ranking.bind(logits, self._beam_size)
-        self._ranking.totals[:] = totals
-        self._run(ranking.session, self._ranking.binding)
-        return self._ranking.ranked
+            session = self._engine.ranking.session
+            ranking = self._ranking or self._engine.ranking.bind(logits, self._beam_size)
+        self._ranking = ranking
+        ranking.totals[:] = totals
+        self._run(session, ranking.binding)
+        return ranking.ranked
 
     def feed(self, token_ids: IntArray, position: int = 0) -> NDArray[np.float32]:
         """Feed token_ids (R, T) at `position` and after it: a forced prefix, or a whole target to score.

@@ -34,7 +34,7 @@ HIDDEN = "hidden"  # float32 (R, T, D), what the projection reads
 PROJECTED_ROWS = "projected_rows"  # int64 (1): the projection reads this many of the R rows; not in float16
 LIKELIEST = "likeliest"  # int64 (R, T), in float16: the token with the greatest logit
 LARGEST = "largest"  # float32 (R, T), in float16: that logit
-# In float32 the decoder has two ways to end (runtime/screen.py): logits, or an estimate of them in integers.
+# In float32 the decoder ends with logits, or with an estimate of them in integers (runtime/screen.py, ranking.py).
 WHOLE_LOGITS = "whole_logits"  # bool (), an input: which of the two; the other's outputs are empty
 SCREENED_LOGITS = "screened_logits"  # float32 (R, T, V), the estimate in a unit of its row
 SCREEN_UNITS = "screen_units"  # float32 (R, T, 1), this unit: the largest |hidden| of the row

@@ -5,7 +5,7 @@ C blocks with the largest maxima (`decoding.candidates`).
 
 In float32 it works on the screen's estimates (`runtime.screen`): the best C continuations that these tell are
 computed in full, and put in the place of their estimates in the normaliser's sum too. What is left estimated is
-the rest of that sum: a log-probability is off by some 0.0005 (README, "The engine").
+the rest of that sum: a log-probability is off by 0.001 (README, "The engine").
 
 Letters: B sentences, K beams, R = B·K rows, V vocabulary, D model_dim, N blocks, C candidates.
 """

@@ -69,7 +69,9 @@ class Engine:
         self.device_note = device_note
         self.precision = precision
         outputs = {item.name for item in decoder.get_outputs()}
-        self.screen = screen if names.SCREEN_UNITS in outputs else None  # bundles of 2026 had other estimates
+        self.screen = (
+            screen if names.SCREEN_UNITS in outputs else None
+        )  # estimates once had one unit for all rows
         inputs = {item.name for item in decoder.get_inputs()}
         self.may_screen = names.WHOLE_LOGITS in inputs
         self.may_project_less = names.PROJECTED_ROWS in inputs
