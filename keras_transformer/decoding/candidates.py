@@ -8,6 +8,7 @@ Letters: B sentences, A of them at work, K beams, R = B·K rows, V vocabulary, N
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from typing import NamedTuple
@@ -52,11 +53,17 @@ class Summary(NamedTuple):
     maxima: FloatArray
 
 
+@functools.cache
 def num_blocks(vocabulary_size: int) -> int:
-    """N. A block of about √(V/2) values makes looking for blocks as dear as looking into them (C = 2·K)."""
+    """N. A block of about √(V/2) values makes looking for blocks as dear as looking into them (C = 2·K).
+
+    The size next to that which divides V is taken, from half to twice as many: blocks of one size are ranked faster.
+    """
     if vocabulary_size < SMALLEST_VOCABULARY:
         return vocabulary_size
-    return vocabulary_size // (1 << round(math.log2(vocabulary_size / 2) / 2))
+    wanted = 1 << round(math.log2(vocabulary_size / 2) / 2)
+    fitting = [size for size in range(wanted // 2, 2 * wanted + 1) if vocabulary_size % size == 0]
+    return vocabulary_size // min(fitting, key=lambda size: abs(math.log(size / wanted)), default=wanted)
 
 
 def summarise(logits: FloatArray) -> Summary:
