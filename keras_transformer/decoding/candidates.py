@@ -66,6 +66,11 @@ def num_blocks(vocabulary_size: int) -> int:
     return vocabulary_size // min(fitting, key=lambda size: abs(math.log(size / wanted)), default=wanted)
 
 
+def blocks_are_even(vocabulary_size: int) -> bool:
+    """Whether all blocks have one size."""
+    return vocabulary_size % num_blocks(vocabulary_size) == 0
+
+
 def summarise(logits: FloatArray) -> Summary:
     """The `Summary` of logits (R, V), in one walk over them."""
     rows, vocabulary = logits.shape

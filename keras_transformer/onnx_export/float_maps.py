@@ -11,8 +11,8 @@ from keras_transformer.onnx_export.builder import CONTRIB, GraphBuilder
 from keras_transformer.onnx_export.maps import PROJECTION, projected_rows
 from keras_transformer.onnx_export.quantization import quantize_columns
 from keras_transformer.runtime import names
+from keras_transformer.runtime.screen import LEVELS, ZERO
 
-SCREEN_LEVELS = 127  # of a hidden state on either side of zero
 _SMALLEST = 1e-30  # a row of zeros is divided by this
 
 
@@ -141,8 +141,8 @@ def _screen(graph: GraphBuilder, x: str, table: NDArray[np.float32]) -> list[str
     largest = graph.node("ReduceMax", [graph.node("Abs", [x]), axis], keepdims=1)  # (R, T, 1)
     smallest = graph.constant("projection/smallest", np.array(_SMALLEST, np.float32))
     unit = graph.node("Max", [largest, smallest])
-    step = graph.constant("projection/screen_step", np.array(1.0 / SCREEN_LEVELS, np.float32))
-    zero = graph.constant("projection/screen_zero", np.array(128, np.uint8))
+    step = graph.constant("projection/screen_step", np.array(1.0 / LEVELS, np.float32))
+    zero = graph.constant("projection/screen_zero", np.array(ZERO, np.uint8))
     rounded = graph.node("QuantizeLinear", [graph.node("Div", [x, unit]), step, zero])
     inputs = [
         rounded,

@@ -12,13 +12,14 @@ Letters: B sentences, K beams, R = B·K rows, V vocabulary, D model_dim, N block
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from keras_transformer.decoding.candidates import SMALLEST_VOCABULARY, num_blocks
+from keras_transformer.decoding.candidates import SMALLEST_VOCABULARY, blocks_are_even, num_blocks
 from keras_transformer.decoding.steps import Best, IntArray, Ranked
 from keras_transformer.runtime.small_graph import SmallGraph
 
@@ -48,7 +49,7 @@ class Ranking:
     """
 
     def __init__(self, vocabulary_size: int, num_threads: int) -> None:
-        self._even = vocabulary_size % num_blocks(vocabulary_size) == 0
+        self._even = blocks_are_even(vocabulary_size)
         if self._even:
             graph = SmallGraph()
             add_ranking(graph, graph.input("logits", np.float32, 2))
@@ -91,7 +92,7 @@ class EstimateRanking:
     @staticmethod
     def ranks(vocabulary_size: int) -> bool:
         """Whether it can: blocks must be of one size, and errors must be many for their mean to be small."""
-        return vocabulary_size >= SMALLEST_VOCABULARY and vocabulary_size % num_blocks(vocabulary_size) == 0
+        return vocabulary_size >= SMALLEST_VOCABULARY and blocks_are_even(vocabulary_size)
 
     def bind(
         self,
@@ -114,8 +115,7 @@ class EstimateRanking:
             "no_mass": np.zeros(()),
             "all_mass": np.ones(()),
         }
-        for name, array in inputs.items():
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+        bind_inputs(binding, inputs)
         totals, best = _bind_best(binding, ("exact_totals", "exact_places"), rows, vocabulary, beam_size)
         return BoundRanking(binding, totals, Ranked(best=best))
 
@@ -128,6 +128,12 @@ def small_session(graph: bytes, num_threads: int) -> ort.InferenceSession:
     options.enable_mem_pattern = False  # as in `devices.open_session`
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def bind_inputs(binding: ort.IOBinding, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Bind these arrays where they lie, by their names."""
+    for name, array in arrays.items():
+        binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
 
 
 def add_ranking(graph: SmallGraph, logits: str) -> None:
@@ -170,7 +176,7 @@ def _add_best(graph: SmallGraph, logits: str) -> tuple[str, str]:
 
 
 def _add_exact(graph: SmallGraph, estimates: str, totals: str, places: str) -> None:
-    """Write `exact_totals` and `exact_places` (B, C): these continuations in full, the best first."""
+    """Write `exact_totals` and `exact_places` (B, C): what `_add_best` found in full, the best first."""
     node, one, two = graph.node, "one", "two"
     graph.input("first_rows", np.int64, 2)  # (B, 1), a sentence's first row
     graph.input("first_places", np.int64, 2)  # (B, 1), the same times V
@@ -237,8 +243,7 @@ def _bind_best(
         "beam_totals": totals,
     }
     best = Best(np.empty((sentences, count)), np.empty((sentences, count), np.int64), vocabulary)
-    for name, array in inputs.items():
-        binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+    bind_inputs(binding, inputs)
     for name, array in zip(outputs, (best.totals, best.places), strict=True):
         binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
     return totals, best

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+LEVELS, ZERO = 127, 128  # a hidden state's integers: so many on either side of this one
 # The estimate's own roundings, as a share of |x| |w'|: the sums are exact, three scales are multiplied.
 _ESTIMATE_ROUNDING = 1e-6
 _MOST_CANDIDATES = 512  # a row; more cost more than the product (measured)
@@ -46,7 +47,7 @@ class Screen:
         Args:
             estimates: (R, V), in units of their row.
             units: (R, 1).
-            hidden, rounded: x and the integers of x', (R, D): x' is (integer - 128) / 127 units.
+            hidden, rounded: x and the integers of x', (R, D): x' is (integer - ZERO) / LEVELS units.
 
         Returns:
             None where too many tokens may be the likeliest: compute the logits.
@@ -55,8 +56,8 @@ class Screen:
             FloatingPointError: the best estimate of a row is not a finite number.
         """
         lost = rounded.astype(np.float32)
-        lost -= np.float32(128.0)
-        lost *= units / np.float32(-127.0)
+        lost -= np.float32(ZERO)
+        lost *= units / np.float32(-LEVELS)
         lost += hidden  # x - x'
         lengths = np.sqrt(np.einsum("rd,rd->r", hidden, hidden))  # |x|, (R)
         losses = np.sqrt(np.einsum("rd,rd->r", lost, lost)) + _ESTIMATE_ROUNDING * lengths  # |x - x'|, (R)

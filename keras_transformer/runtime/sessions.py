@@ -69,9 +69,8 @@ class Engine:
         self.device_note = device_note
         self.precision = precision
         outputs = {item.name for item in decoder.get_outputs()}
-        self.screen = (
-            screen if names.SCREEN_UNITS in outputs else None
-        )  # estimates once had one unit for all rows
+        # Bundles of before have estimates with one unit for all rows: they do without.
+        self.screen = screen if names.SCREEN_UNITS in outputs else None
         inputs = {item.name for item in decoder.get_inputs()}
         self.may_screen = names.WHOLE_LOGITS in inputs
         self.may_project_less = names.PROJECTED_ROWS in inputs
@@ -158,16 +157,19 @@ class Engine:
     @functools.cached_property
     def ranking(self) -> Ranking:
         """What turns a step's logits into what beam search asks for."""
-        threads = self.decoder.get_session_options().intra_op_num_threads
-        return Ranking(self.manifest.vocabulary_size, threads)
+        return Ranking(self.manifest.vocabulary_size, self._num_threads)
 
     @functools.cached_property
     def estimate_ranking(self) -> EstimateRanking | None:
         """The same of a step's estimates; None where the graph gives none or they cannot be ranked."""
         if self.screen is None or not EstimateRanking.ranks(self.manifest.vocabulary_size):
             return None
-        threads = self.decoder.get_session_options().intra_op_num_threads
-        return EstimateRanking(self.screen.table, threads)
+        return EstimateRanking(self.screen.table, self._num_threads)
+
+    @property
+    def _num_threads(self) -> int:
+        """Of one matrix product; 0 leaves it to ONNX Runtime."""
+        return int(self.decoder.get_session_options().intra_op_num_threads)
 
     @property
     def memory_device(self) -> str | None:
@@ -185,8 +187,7 @@ class Engine:
                 f"`shortlist` must run with a decoder that can do without its projection, {self.precision} on "
                 f"{self.device} cannot. Take int8 or fp32 on the CPU, or export the model again."
             )
-        threads = self.decoder.get_session_options().intra_op_num_threads
-        self.shortlist, self._short_projection = shortlist, ShortProjection(weights, threads)
+        self.shortlist, self._short_projection = shortlist, ShortProjection(weights, self._num_threads)
 
     def batch_shortlist(self, sources: Sequence[IntArray], beam_size: int) -> BatchShortlist:
         """The shortlists of a batch's sources.

@@ -17,7 +17,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from keras_transformer.runtime import names
-from keras_transformer.runtime.ranking import BoundRanking, add_ranking, bind_ranking, small_session
+from keras_transformer.runtime.ranking import (
+    BoundRanking,
+    add_ranking,
+    bind_inputs,
+    bind_ranking,
+    small_session,
+)
 from keras_transformer.runtime.shortlist import BoolArray, IntArray, Shortlist
 from keras_transformer.runtime.small_graph import CONTRIB, SmallGraph
 
@@ -87,8 +93,7 @@ class ShortProjection:
             inputs["zero_point"] = self._weights[names.INPUT_ZERO_POINT]
         values = np.empty((rows, count), np.float32)
         binding = session.io_binding()
-        for name, array in inputs.items():
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+        bind_inputs(binding, inputs)
         binding.bind_ortvalue_output("values", ort.OrtValue.ortvalue_from_numpy(values))
         ranking = bind_ranking(binding, values, beam_size, tokens) if ranked else None
         return BoundProjection(session, binding, values, tokens, ranking)
