@@ -16,8 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.engine_peers.cells import FILE, Cell
 from keras_transformer.config import ModelConfig
+from keras_transformer.onnx_export.quantization import LEAST_CACHE_HEAD_DIM
 
-CACHE_BYTES = 4  # keys and values are float32 in both precisions
+FLOAT_BYTES = 4
 WEIGHT_BYTES = {"fp32": 4, "int8": 1}
 GEMM_SHAPE = (512, 512, 2048)  # rows, in, out: large enough to be the best a kernel does
 FILE_BATCH = 32
@@ -58,7 +59,9 @@ def floor_seconds(cell: Cell, config: ModelConfig, lengths: Sequence[int], rates
     decoder = config.num_decoder_layers * (block + 2 * width * width) + config.vocabulary_size * width
     rate = rates.operations[cell.precision] * cell.threads
     weight_bytes = decoder * WEIGHT_BYTES[cell.precision]
-    position_bytes = 2 * config.num_decoder_layers * width * CACHE_BYTES
+    position_values = 2 * config.num_decoder_layers * width
+    in_integers = cell.precision == "int8" and config.head_dim >= LEAST_CACHE_HEAD_DIM
+    own_bytes = position_values * (1 if in_integers else FLOAT_BYTES)
     batch = cell.batch or FILE_BATCH
     rows = sorted(lengths) if cell.batch == FILE else list(lengths)
     seconds = 0.0
@@ -67,7 +70,9 @@ def floor_seconds(cell: Cell, config: ModelConfig, lengths: Sequence[int], rates
         seconds += 2.0 * encoder * some.sum() / rate
         for step in range(int(some.max())):
             alive = some[some > step]
-            cached = int((alive + cell.beam_size * (step + 1)).sum()) * position_bytes
+            cached = int(
+                (alive * position_values * FLOAT_BYTES + cell.beam_size * (step + 1) * own_bytes).sum()
+            )
             read = (weight_bytes + cached) / rates.copy(weight_bytes + cached) / cell.threads
             seconds += max(read, 2.0 * decoder * len(alive) * cell.beam_size / rate)
     return seconds

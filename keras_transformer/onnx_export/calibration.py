@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from keras_transformer.config import ModelConfig
 from keras_transformer.onnx_export.float_maps import FloatMaps
 from keras_transformer.onnx_export.graph import TransformerGraphs, Weights, padded_head_dim
-from keras_transformer.onnx_export.quantization import ActivationScale, activation_scale
+from keras_transformer.onnx_export.quantization import Calibration, activation_scale
 from keras_transformer.runtime import names
 
 
@@ -20,8 +20,8 @@ def calibrate(
     weights: Weights,
     source_ids: NDArray[np.integer[Any]],
     target_input_ids: NDArray[np.integer[Any]],
-) -> dict[str, ActivationScale]:
-    """Scales of the input of every linear map, from sentences run through the float32 graphs.
+) -> Calibration:
+    """What integers must know of activations, from sentences run through the float32 graphs.
 
     Args:
         config, weights: The model.
@@ -33,7 +33,9 @@ def calibrate(
     encoder, encoder_taps = _tapped(graphs.encoder(), maps)
     decoder, decoder_taps = _tapped(graphs.decoder(), maps)
     seen: dict[str, list[NDArray[np.float32]]] = {}
-    cross = names.cross_names(config.num_decoder_layers)
+    cross, present = (of(config.num_decoder_layers) for of in (names.cross_names, names.present_names))
+    width = config.num_heads * padded_head_dim(config.head_dim)
+    largest = np.zeros((len(present), width), np.float32)
     for source, target in _pairs(config, source_ids, target_input_ids):
         lengths = np.array([source.shape[1]], np.int32)
         (keys_values,) = _run(
@@ -43,16 +45,19 @@ def calibrate(
             [names.CROSS_KEYS_VALUES],
             seen,
         )
-        _run(
+        caches = _run(
             decoder,
             _decoder_feeds(config, source, target, dict(zip(cross, keys_values, strict=True))),
             decoder_taps,
-            [],
+            present,
             seen,
-        )
-    return {
+        )  # (1, H, T, K) each
+        here = np.stack([np.abs(cache).max(axis=(0, 2)).ravel() for cache in caches])
+        largest = np.maximum(largest, here)
+    inputs = {
         name: activation_scale(np.concatenate([a.ravel() for a in arrays])) for name, arrays in seen.items()
     }
+    return Calibration(inputs, largest)
 
 
 def _tapped(model: onnx.ModelProto, maps: FloatMaps) -> tuple[ort.InferenceSession, dict[str, str]]:

@@ -46,6 +46,9 @@ class FloatMaps:
             return graph.node("Relu", [x])
         return graph.node("Gelu", [x], approximate="none")
 
+    def cache_scales(self, layer: int, head_dim: int) -> None:
+        return None
+
     def embed(self, graph: GraphBuilder, ids: str, table: NDArray[np.float32], *, shared: bool) -> str:
         scale = np.array(math.sqrt(table.shape[1]), self.dtype)
         rows = graph.node("Gather", [self._table(graph, table), ids], axis=0)  # (B, T, D)

@@ -110,13 +110,15 @@ class TransformerGraphs:
 
     def _declare_caches(self, graph: GraphBuilder) -> None:
         heads, width, dtype = self._config.num_heads, self._cache_head_dim, self._maps.dtype
+        in_integers = self._maps.cache_scales(0, width) is not None
+        cached = np.dtype(np.int8) if in_integers else dtype
         for index in range(self._config.num_decoder_layers):
             for cross in (names.cross_key(index), names.cross_value(index)):
                 graph.input(cross, dtype, ["batch", heads, "source", width])
             for past in (names.past_key(index), names.past_value(index)):
-                graph.input(past, dtype, ["rows", heads, "cache", width])
+                graph.input(past, cached, ["rows", heads, "cache", width])
             for present in (names.present_key(index), names.present_value(index)):
-                graph.output(present, dtype, ["rows", heads, "cache", width])
+                graph.output(present, cached, ["rows", heads, "cache", width])
 
     def _source_mask(self, graph: GraphBuilder, lengths: str, source: str) -> str:
         """int32 (B, S), 1 = may attend."""
@@ -187,12 +189,21 @@ class TransformerGraphs:
         """Causal self-attention, which writes its keys and values into the caches in place."""
         layer = f"decoder_layers/{index}"
         packed = self._query_key_value(graph, x, layer)
+        inputs = [packed, "", "", names.past_key(index), names.past_value(index), last, total]
+        attributes = self._attention()
+        scales = self._maps.cache_scales(index, self._cache_head_dim)
+        if scales is not None:
+            inputs += [""] * 5  # sines, cosines, positions, bias, sinks
+            for part, scale in zip(("key", "value"), scales, strict=True):
+                inputs.append(graph.constant(f"{layer}/self_attention/{part}_cache_scales", scale))
+                attributes[f"{part[0]}_quant_type"] = "PER_CHANNEL"
+            attributes["kv_cache_bit_width"] = 8
         context = graph.nodes(
             "GroupQueryAttention",
-            [packed, "", "", names.past_key(index), names.past_value(index), last, total],
+            inputs,
             [f"{layer}/self_attention/context", names.present_key(index), names.present_value(index)],
             CONTRIB,
-            **self._attention(),
+            **attributes,
         )[0]
         return self._attention_output(graph, context, f"{layer}/self_attention/output")
 

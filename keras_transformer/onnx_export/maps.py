@@ -36,6 +36,12 @@ class Maps(Protocol):
         """The feed-forward's activation, before its outer linear map."""
         ...
 
+    def cache_scales(
+        self, layer: int, head_dim: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """A decoder layer's scales, each (H·K,), where its keys and values are cached in 8 bits; else None."""
+        ...
+
     def embed(self, graph: GraphBuilder, ids: str, table: NDArray[np.float32], *, shared: bool) -> str:
         """Rows of √D · table (V, D) for ids (B, T); `shared` where the projection reads the same table."""
         ...

@@ -3,7 +3,8 @@
 Weights lie in [-63, 63]: on AVX2 an unsigned × signed product of two pairs is summed in 16 bits, and
 2 · 255 · 63 = 32130 still fits, so that the sums are exact on every processor. Activation scales come
 from real sentences, not from the batch at hand: what shares a batch with a sentence cannot change its
-translation. The embedding table is stored once and read by both the embedding and the projection.
+translation. The embedding table is stored once and read by both the embedding and the projection. Wide heads
+keep self-attention's keys and values in 8 bits.
 """
 
 import math
@@ -21,6 +22,8 @@ from keras_transformer.runtime import names
 WEIGHT_LEVELS = 63  # 7 bits: exact on AVX2
 TABLE_LEVELS = 127  # of the encoder's table, which no product reads
 ACTIVATION_LEVELS = 255
+CACHE_LEVELS = 127
+LEAST_CACHE_HEAD_DIM = 64  # of caches in 8 bits: narrower heads are no faster for it (measured)
 _SAMPLES = 100_000  # values of one activation that are looked at; a scale is one number
 
 
@@ -36,6 +39,18 @@ class ActivationScale(NamedTuple):
 
     scale: np.float32
     zero_point: np.uint8
+
+
+class Calibration(NamedTuple):
+    """What integers must know of activations.
+
+    Attributes:
+        inputs: Of each linear map, by its name.
+        caches: float32 (2·layers, H·K), the largest key and value of each column, in the order of `past_names`.
+    """
+
+    inputs: Mapping[str, ActivationScale]
+    caches: NDArray[np.float32]
 
 
 def quantize_columns(kernel: NDArray[np.float32], levels: int = WEIGHT_LEVELS) -> Quantized:
@@ -78,19 +93,19 @@ class Int8Maps:
     """Linear maps, embedding and projection in integers; everything else stays float32.
 
     Args:
-        scales: Of the input of each linear map, by its name (`calibrate`).
+        calibration: From `calibrate`.
         in_floats: How the maps of `float_kinds` are computed.
         float_kinds: Those of `KINDS` that lose too much in integers.
     """
 
     def __init__(
         self,
-        scales: Mapping[str, ActivationScale],
+        calibration: Calibration,
         in_floats: Maps | None = None,
         float_kinds: Collection[str] = (),
     ) -> None:
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
-        self._scales = scales
+        self._calibration = calibration
         self._floats = {kind: in_floats for kind in float_kinds if in_floats is not None}
 
     def linear(
@@ -114,6 +129,15 @@ class Int8Maps:
         if activation == "relu":
             return x  # its input's zero point is 0: rounding to 0 … 255 cuts off what is negative
         return graph.node("Gelu", [x], approximate="none")
+
+    def cache_scales(
+        self, layer: int, head_dim: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        if head_dim < LEAST_CACHE_HEAD_DIM or "self_attention" in self._floats:
+            return None
+        largest = self._calibration.caches[2 * layer : 2 * layer + 2]  # keys, values: (2, H·K)
+        keys, values = np.where(largest > 0, largest / CACHE_LEVELS, 1.0).astype(np.float32)
+        return keys, values
 
     def embed(self, graph: GraphBuilder, ids: str, table: NDArray[np.float32], *, shared: bool) -> str:
         if PROJECTION in self._floats:
@@ -150,7 +174,7 @@ class Int8Maps:
         weight_scales: NDArray[np.float32],
         bias: NDArray[np.float32] | None,
     ) -> str:
-        scale, zero_point = self._scales[name]
+        scale, zero_point = self._calibration.inputs[name]
         x_scale = graph.constant(f"{name}/input_scale", np.array(scale, np.float32))
         x_zero = graph.constant(f"{name}/input_zero_point", np.array(zero_point, np.uint8))
         rounded = graph.node("QuantizeLinear", [x, x_scale, x_zero])

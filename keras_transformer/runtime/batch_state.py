@@ -61,7 +61,7 @@ class BatchState:
         num_rows = len(source_ids) * beam_size
         expected = int(1.25 * source_ids.shape[1]) + 8  # most targets are no longer; the others grow
         shape = (num_rows, manifest.num_heads, min(max_length, expected), manifest.cache_head_dim)
-        self._past: Any = engine.pool.room((2 * manifest.num_decoder_layers, *shape))
+        self._past: Any = engine.pool.room((2 * manifest.num_decoder_layers, *shape), engine.cache_dtype)
         self._outputs: Outputs = {}
         self._filled = 0  # positions of the caches
         self._shortlist: BatchShortlist | None = None
@@ -115,6 +115,7 @@ class BatchState:
             engine.encoder,
             engine.manifest,
             engine.pool,
+            engine.dtype,
             source_ids,
             source_lengths,
             self._run,

@@ -149,7 +149,7 @@ class DecodeState(BatchState):
         manifest = self._engine.manifest
         batch, length = token_ids.shape
         heads, width = manifest.num_heads, manifest.cache_head_dim
-        query = np.empty((batch, length, heads * width), self._engine.cache_dtype)
+        query = np.empty((batch, length, heads * width), self._engine.dtype)
         self._feed(token_ids, 0, {names.ALIGNMENT_QUERY: query})
         query = query.reshape(batch, length, heads, width).astype(np.float32)
         mask = self._mask[:, : self._mask.sum(axis=1).max()]  # (B, S), S no more rounded up

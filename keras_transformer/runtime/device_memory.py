@@ -24,14 +24,18 @@ class DeviceMemory:
 
     Args:
         shape: The five sizes.
+        dtype: float16 or float32.
         mover: Where it lies, and what moves its rows.
         value: What it holds; None is zeros.
     """
 
-    def __init__(self, shape: Sequence[int], mover: DeviceMover, value: ort.OrtValue | None = None) -> None:
+    def __init__(
+        self, shape: Sequence[int], dtype: Any, mover: DeviceMover, value: ort.OrtValue | None = None
+    ) -> None:
         self._shape = tuple(shape)
+        self._dtype = np.dtype(dtype)
         self._mover = mover
-        self._value = mover.zeros(self._shape) if value is None else value
+        self._value = mover.zeros(self._shape, self._dtype) if value is None else value
 
     @property
     def num_rows(self) -> int:
@@ -45,7 +49,7 @@ class DeviceMemory:
 
     def bind_part(self, bind: Any, name: str, part: int) -> None:
         """Give `bind` (an IOBinding's `bind_input` or `bind_output`) one part."""
-        shape, dtype = self._shape[1:], self._mover.dtype
+        shape, dtype = self._shape[1:], self._dtype
         offset = part * int(np.prod(shape)) * dtype.itemsize
         bind(name, self._mover.device, 0, dtype.type, list(shape), self._value.data_ptr() + offset)
 
@@ -71,13 +75,13 @@ class DeviceMemory:
 
     def grown(self, num_positions: int) -> DeviceMemory:
         """A copy with room for more positions, and zeros there."""
-        new = DeviceMemory(self._shape, self._mover, self._value)
+        new = DeviceMemory(self._shape, self._dtype, self._mover, self._value)
         new._move(np.arange(self.num_rows), num_positions)
         return new
 
     def _move(self, rows: IntArray, num_positions: int) -> None:
         """Become `rows` of this memory's rows, with zeros behind their positions."""
-        self._value = self._mover.moved(self._value, rows, num_positions)
+        self._value = self._mover.moved(self._value, self._dtype, rows, num_positions)
         self._shape = tuple(self._value.shape())
 
 
@@ -87,27 +91,27 @@ class DeviceMover:
     Args:
         device: "cuda"; "cpu" serves tests.
         provider: Of onnxruntime, for that device.
-        dtype: float16 or float32.
     """
 
-    def __init__(self, device: str, provider: str, dtype: Any) -> None:
+    def __init__(self, device: str, provider: str) -> None:
         self.device = device
-        self.dtype = np.dtype(dtype)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        self._session = ort.InferenceSession(_moving_graph(self.dtype), options, providers=[provider])
+        self._provider = provider
+        self._sessions: dict[np.dtype[Any], ort.InferenceSession] = {}
 
-    def room(self, shape: Sequence[int]) -> DeviceMemory:
+    def room(self, shape: Sequence[int], dtype: Any) -> DeviceMemory:
         """New memory, of zeros."""
-        return DeviceMemory(shape, self)
+        return DeviceMemory(shape, dtype, self)
 
-    def zeros(self, shape: Sequence[int]) -> ort.OrtValue:
+    def zeros(self, shape: Sequence[int], dtype: np.dtype[Any]) -> ort.OrtValue:
         """A tensor of zeros: what a mask hides must be finite."""
-        return ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, self.dtype), self.device, 0)
+        return ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype), self.device, 0)
 
-    def moved(self, value: ort.OrtValue, rows: IntArray, num_positions: int) -> ort.OrtValue:
-        """(P, len(rows), H, num_positions, K): rows of `value`, and zeros behind their positions."""
-        binding = self._session.io_binding()
+    def moved(
+        self, value: ort.OrtValue, dtype: np.dtype[Any], rows: IntArray, num_positions: int
+    ) -> ort.OrtValue:
+        """(P, len(rows), H, num_positions, K): rows of `value`, of that dtype, and zeros behind their positions."""
+        session = self._session(dtype)
+        binding = session.io_binding()
         shape = list(value.shape())
         pads = np.zeros(10, np.int64)
         pads[5 + _AXIS_OF_POSITIONS] = num_positions - shape[_AXIS_OF_POSITIONS]
@@ -116,10 +120,18 @@ class DeviceMover:
         index = np.ascontiguousarray(rows, np.int64)
         binding.bind_ortvalue_input("rows", ort.OrtValue.ortvalue_from_numpy(index))
         shape[_AXIS_OF_ROWS], shape[_AXIS_OF_POSITIONS] = len(index), num_positions
-        found = ort.OrtValue.ortvalue_from_shape_and_type(shape, self.dtype.type, self.device, 0)
+        found = ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype.type, self.device, 0)
         binding.bind_ortvalue_output("moved", found)
-        self._session.run_with_iobinding(binding)
+        session.run_with_iobinding(binding)
         return found
+
+    def _session(self, dtype: np.dtype[Any]) -> ort.InferenceSession:
+        if dtype not in self._sessions:
+            options = ort.SessionOptions()
+            options.log_severity_level = 3
+            graph = _moving_graph(dtype)
+            self._sessions[dtype] = ort.InferenceSession(graph, options, providers=[self._provider])
+        return self._sessions[dtype]
 
 
 def _moving_graph(dtype: np.dtype[Any]) -> bytes:

@@ -28,6 +28,7 @@ def encode(
     encoder: ort.InferenceSession,
     manifest: Manifest,
     pool: MemoryPool | DeviceMover,
+    dtype: Any,
     source_ids: NDArray[np.int64],
     source_lengths: NDArray[np.int32],
     run: Run,
@@ -38,6 +39,7 @@ def encode(
         encoder: The session.
         manifest: Of its bundle.
         pool: Where the memory of keys and values comes from.
+        dtype: Of keys and values.
         source_ids: (B, S), right padded.
         source_lengths: (B), each at least 1.
         run: Runs the session over a binding.
@@ -45,7 +47,7 @@ def encode(
 
     def room(batch: int, source: int) -> Any:
         heads, width = manifest.num_heads, manifest.cache_head_dim
-        return pool.room((2 * manifest.num_decoder_layers, batch, heads, source, width))
+        return pool.room((2 * manifest.num_decoder_layers, batch, heads, source, width), dtype)
 
     def run_encoder(ids: NDArray[np.int64], lengths: NDArray[np.int32], memory: Any) -> None:
         binding = encoder.io_binding()

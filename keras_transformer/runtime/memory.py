@@ -66,14 +66,13 @@ class MemoryPool:
     batch more than a step of the model (measured).
     """
 
-    def __init__(self, dtype: Any) -> None:
-        self._dtype = np.dtype(dtype)
+    def __init__(self) -> None:
         self._free: list[NDArray[np.uint8]] = []
         self._lock = threading.Lock()
 
-    def room(self, shape: Sequence[int]) -> KeyValueMemory:
+    def room(self, shape: Sequence[int], dtype: Any) -> KeyValueMemory:
         """Memory of `shape`, with anything in it that is finite."""
-        return KeyValueMemory(shape, self._dtype, self)
+        return KeyValueMemory(shape, dtype, self)
 
     def take(self, num_bytes: int) -> NDArray[np.uint8]:
         """A block of at least `num_bytes` and less than twice as many, with anything in it that is finite."""
@@ -98,7 +97,7 @@ class KeyValueMemory:
 
     Args:
         shape: The five sizes.
-        dtype: float32 or float16.
+        dtype: float32, float16 or int8.
         pool: Where the memory comes from and goes to.
     """
 
@@ -167,7 +166,7 @@ class KeyValueMemory:
         """A copy of the rows in use with room for more positions, and zeros there."""
         parts, _, heads, old, width = self._shape
         shape = (parts, self.num_rows, heads, num_positions, width)
-        new = self._pool.room(shape)
+        new = self._pool.room(shape, self._dtype)
         array = new._array
         array[:, :, :, :old] = self._array[:, : self.num_rows]
         array[:, :, :, old:] = 0

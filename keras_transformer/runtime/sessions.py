@@ -44,6 +44,7 @@ class Engine:
         precision: "fp32", "fp16" or "int8".
         manifest: Of the bundle.
         screen: Finds the likeliest token without computing every logit; None where the graph cannot.
+        cache_dtype: What self-attention's keys and values are kept in.
         pool: Where the keys and values of a batch get their memory.
         shortlist: Which target tokens a sentence may be translated with; None where it was not asked for.
         may_screen: Whether the decoder asks which of its ends to compute.
@@ -71,13 +72,14 @@ class Engine:
         outputs = {item.name for item in decoder.get_outputs()}
         # Bundles of before have estimates with one unit for all rows: they do without.
         self.screen = screen if names.SCREEN_UNITS in outputs else None
-        inputs = {item.name for item in decoder.get_inputs()}
+        inputs = {item.name: item.type for item in decoder.get_inputs()}
+        self.cache_dtype = np.int8 if inputs[names.past_key(0)] == "tensor(int8)" else self.dtype
         self.may_screen = names.WHOLE_LOGITS in inputs
         self.may_project_less = names.PROJECTED_ROWS in inputs
         self.may_choose = names.LIKELIEST in outputs
         if pool is None and device == "cpu":
-            pool = MemoryPool(self.cache_dtype)
-        self.pool = pool or DeviceMover(device, PROVIDERS[device], self.cache_dtype)
+            pool = MemoryPool()
+        self.pool = pool or DeviceMover(device, PROVIDERS[device])
         self.shortlist: Shortlist | None = None
         self._short_projection: ShortProjection | None = None
         self._shared: Any = None
@@ -177,8 +179,8 @@ class Engine:
         return self.pool.device if isinstance(self.pool, DeviceMover) else None
 
     @property
-    def cache_dtype(self) -> type[np.floating[Any]]:
-        """What keys and values are kept in."""
+    def dtype(self) -> type[np.floating[Any]]:
+        """Of activations, and of the sources' keys and values."""
         return np.float16 if self.precision == "fp16" else np.float32
 
     def _use_shortlist(self, shortlist: Shortlist, weights: dict[str, NDArray[Any]]) -> None:

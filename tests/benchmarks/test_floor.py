@@ -1,5 +1,7 @@
 """The floor of a cell, worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.engine_peers.cells import Cell
@@ -39,3 +41,13 @@ def test_a_step_that_computes_is_bound_by_operations():
 def test_int8_reads_a_quarter_and_threads_share():
     fast = floor_seconds(Cell("small", "int8", 1, 2, 1), CONFIG, [1], rates(1e3, 1e30))
     assert fast == pytest.approx((DECODER + 2 * 160) / 1e3 / 2)
+
+
+def test_wide_heads_keep_their_own_keys_and_values_in_a_byte_in_int8():
+    wide = ModelConfig(
+        vocabulary_size=8, model_dim=128, num_heads=2, feed_forward_dim=4, num_decoder_layers=1
+    )
+    both = [replace(wide, num_heads=heads) for heads in (2, 4)]
+    seconds = [floor_seconds(Cell("small", "int8", 1, 1, 1), one, [3], rates(1e3, 1e30)) for one in both]
+    saved = 2 * 128 * 3 * (1 + 2 + 3)  # keys and values, bytes of a number, positions of three steps
+    assert seconds[1] - seconds[0] == pytest.approx(saved / 1e3)

@@ -13,8 +13,11 @@ from keras_transformer.onnx_export.quantization import (
     quantize_columns,
 )
 from keras_transformer.onnx_export.verify import _log_softmax
+from keras_transformer.runtime.scheduler import Scheduler, SearchOptions
 from tests.onnx_export import runs
 from tests.reference import transformer as oracle
+
+WIDE = {"model_dim": 128, "num_heads": 2}  # heads of 64: caches in 8 bits
 
 
 def test_two_products_fit_16_bits():
@@ -60,7 +63,9 @@ def test_padding_is_not_measured():
     weights = runs.weights_of(config)
     source, target = runs.rows_of(config, (7, 3), 1), runs.rows_of(config, (2, 5), 2)
     wide = [np.pad(ids, ((0, 0), (0, 4)), constant_values=config.pad_id) for ids in (source, target)]
-    assert calibrate(config, weights, source, target) == calibrate(config, weights, *wide)
+    expected, got = calibrate(config, weights, source, target), calibrate(config, weights, *wide)
+    assert got.inputs == expected.inputs
+    np.testing.assert_array_equal(got.caches, expected.caches)
 
 
 def test_every_linear_map_is_measured():
@@ -69,12 +74,75 @@ def test_every_linear_map_is_measured():
         config, runs.weights_of(config), runs.rows_of(config, (5,)), runs.rows_of(config, (4,))
     )
     # 4 maps an encoder layer, 6 a decoder layer, cross keys and values of all layers in one, the projection.
-    assert len(scales) == 4 * config.num_encoder_layers + 6 * config.num_decoder_layers + 2
+    assert len(scales.inputs) == 4 * config.num_encoder_layers + 6 * config.num_decoder_layers + 2
 
 
+def test_the_largest_key_and_value_of_every_column_is_measured(open_engine):
+    config = runs.config(**WIDE)
+    weights = runs.weights_of(config)
+    source, target = runs.rows_of(config, (7,), 1), runs.rows_of(config, (6,), 2)
+    state = open_engine(config, weights).start(list(source), 6)
+    state.feed(target)
+    caches = [state._past.numpy(part)[0, :, :6] for part in range(2 * config.num_decoder_layers)]  # (H, T, K)
+    expected = [np.abs(cache).max(axis=1).ravel() for cache in caches]
+    largest = calibrate(config, weights, source, target).caches
+    np.testing.assert_allclose(largest, expected, rtol=1e-5)
+    assert len(np.unique(largest)) == largest.size
+
+
+@pytest.mark.parametrize("head_dim", [6, 64])
+def test_keys_and_values_of_wide_heads_are_cached_in_8_bits(open_engine, head_dim):
+    config = runs.config(**(WIDE if head_dim == 64 else {}))
+    weights = runs.weights_of(config)
+    source, target = runs.rows_of(config, (7, 7), 1), runs.rows_of(config, (6, 6), 2)
+    caches = []
+    for precision in ("fp32", "int8"):
+        engine = open_engine(config, weights, precision)
+        state = engine.start(list(source), 6)
+        state.feed(target)
+        caches.append(state._past.numpy(0)[:, :, :6])  # of the first layer, (R, H, T, K)
+    floats, cached = caches
+    assert cached.dtype == engine.cache_dtype == (np.int8 if head_dim == 64 else np.float32)
+    if head_dim == 64:
+        arrays = runs.reference_arrays(config, weights)
+        pairs = (arrays[f"calibration/{side}_ids"] for side in ("source", "target_input"))
+        scales = calibrate(config, weights, *pairs).caches[0].reshape(2, 1, 64) / 127
+        assert np.abs(cached).max() == 127
+        error = np.abs(cached * scales - np.clip(floats, -127 * scales, 127 * scales))
+        assert error.mean() < 0.05 * np.abs(floats).mean()  # the product's roundings are in it
+
+
+@pytest.mark.parametrize("beam_size", [1, 3], ids=["greedy", "beam"])
+def test_a_batch_over_caches_in_8_bits_changes_no_translation(open_engine, beam_size):
+    """Rows leave, are copied, and their caches grow."""
+    config = runs.config(**WIDE)
+    engine = open_engine(config, runs.weights_of(config), "int8")
+    sources = [
+        row[row != config.pad_id]
+        for row in runs.rows_of(config, [1 + row % 11 for row in range(24)], 3, last=config.eos_id)
+    ]
+    found = {}
+
+    def translate(rows):
+        outputs = {}
+        Scheduler(engine, engine.manifest).run(
+            [sources[row] for row in rows],
+            SearchOptions(beam_size),
+            lambda ended: outputs.__setitem__(rows[ended.row], ended.hypotheses[0].tokens.tolist()),
+        )
+        return outputs
+
+    together = translate(list(range(24)))
+    for row in range(24):
+        found |= translate([row])
+    assert found == together
+    assert len({len(tokens) for tokens in found.values()}) > 3
+
+
+@pytest.mark.parametrize("sizes", [{}, WIDE], ids=["narrow", "wide"])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
-def test_int8_says_about_the_same_as_the_oracle(open_engine, activation):
-    config = runs.config(activation=activation)
+def test_int8_says_about_the_same_as_the_oracle(open_engine, activation, sizes):
+    config = runs.config(activation=activation, **sizes)
     weights = runs.weights_of(config)
     source, target = runs.rows_of(config, (7, 7), 1), runs.rows_of(config, (6, 6), 2)
     logits = open_engine(config, weights, "int8").start(list(source)).feed(target)
@@ -85,8 +153,9 @@ def test_int8_says_about_the_same_as_the_oracle(open_engine, activation):
     assert 1e-4 < divergence < 0.15
 
 
-def test_batch_mates_change_no_bit(open_engine):
-    config = runs.config()
+@pytest.mark.parametrize("sizes", [{}, WIDE], ids=["narrow", "wide"])
+def test_batch_mates_change_no_bit(open_engine, sizes):
+    config = runs.config(**sizes)
     engine = open_engine(config, runs.weights_of(config), "int8")
     rows = [row[row != config.pad_id] for row in runs.rows_of(config, (3, 17, 1, 8, 12), 5)]
     target = runs.rows_of(config, (9,) * len(rows), 6, first=config.bos_id)

@@ -103,9 +103,10 @@ def test_two_equally_likely_tokens_may_be_swapped(tmp_path):
 
 def test_a_broken_int8_is_refused(tmp_path, monkeypatch):
     def coarse(*arguments):
-        scales = calibrate(*arguments)
-        name = "projection"
-        return {**scales, name: ActivationScale(np.float32(scales[name].scale * 9), scales[name].zero_point)}
+        found, name = calibrate(*arguments), "projection"
+        scale, zero_point = found.inputs[name]
+        coarse = {**found.inputs, name: ActivationScale(np.float32(scale * 9), zero_point)}
+        return found._replace(inputs=coarse)
 
     monkeypatch.setattr(export, "calibrate", coarse)
     assert_refused(

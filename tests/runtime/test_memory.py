@@ -16,17 +16,17 @@ SHAPE = (2, 5, 3, 7, 4)  # parts, rows, heads, positions, width
 def any_pool(request):
     """Both kinds of memory; a device's own is tried on the CPU."""
     if request.param == "on the CPU":
-        return MemoryPool(np.float32)
-    return DeviceMover("cpu", "CPUExecutionProvider", np.float32)
+        return MemoryPool()
+    return DeviceMover("cpu", "CPUExecutionProvider")
 
 
 @pytest.fixture
 def pool():
-    return MemoryPool(np.float32)
+    return MemoryPool()
 
 
 def filled(pool, shape=SHAPE, seed=0):
-    block = pool.room(shape)
+    block = pool.room(shape, np.float32)
     values = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
     if isinstance(pool, DeviceMover):
         block._value.update_inplace(values)
@@ -77,9 +77,9 @@ def test_memory_goes_to_the_next_batch_and_never_to_two(pool):
     assert len(addresses) == 2
     del first
     gc.collect()
-    third = pool.room((2, 4, 3, 7, 4))  # a little smaller: it fits
+    third = pool.room((2, 4, 3, 7, 4), np.float32)  # a little smaller: it fits
     assert third._address in addresses - {second._address}
-    fourth = pool.room(SHAPE)
+    fourth = pool.room(SHAPE, np.float32)
     assert fourth._address not in {second._address, third._address}
 
 
