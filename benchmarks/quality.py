@@ -1,6 +1,7 @@
 """BLEU and chrF of a bundle: the embedded test sentences, and test sets of a folder where one is named.
 
-    KERAS_TRANSFORMER_DATA=FOLDER python benchmarks/quality.py [--model BUNDLE] [--shortlist] [--longest-source N]
+    KERAS_TRANSFORMER_DATA=FOLDER python benchmarks/quality.py [--model BUNDLE] [--beam-size N] [--shortlist]
+        [--longest-source N]
 
 FOLDER holds en-it/valid.{en,it,src}, en-it/flores200_devtest.{en,it} and en-it/newssyscomb2009.{en,it}; the .src
 file names the source of each pair, and each source (the first word of its name) is scored alone. "long" are
@@ -65,6 +66,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, help="a bundle (default: the shipped one)")
+    parser.add_argument("--beam-size", type=int, default=1, help="as for keras_transformer.translate")
     parser.add_argument("--shortlist", action="store_true", help="as for keras_transformer.translate")
     parser.add_argument(
         "--longest-source", type=int, help="as for export/to_onnx.py, in place of the bundle's own"
@@ -85,7 +87,7 @@ def main() -> None:
     else:
         print(f"{VARIABLE} is not set: the embedded test sentences only", file=sys.stderr)
     for name, (sources, references) in sets.items():
-        scores = evaluate(translator, sources, references)
+        scores = evaluate(translator, sources, references, options.beam_size)
         row = {
             "test": name,
             "pairs": len(sources),
