@@ -307,14 +307,16 @@ def load_config(
     preset: str | None = None,
     overrides: list[str] | None = None,
     base: Config | None = None,
+    options: dict[str, dict[str, Any]] | None = None,
 ) -> Config:
-    """Preset, then the file's fields over it, then `section.field=value` overrides over both.
+    """Preset, then the file's fields over it, then `section.field=value` overrides over both, then `options`.
 
     Args:
         path: A TOML file with any of the sections model, data, train, search.
         preset: One of tiny, small, base, big; without one the file stands on the paper's base.
         overrides: Values in TOML's spelling; a bare word is a string.
         base: What all of them stand on, instead of the defaults.
+        options: The command's own, by section and field. Rules are held against what all of them make together.
 
     Raises:
         UserError: an unknown preset, section or field, a wrong type or a broken rule.
@@ -329,6 +331,7 @@ def load_config(
         _merge(tree, _read_toml(Path(path)), str(path))
     for override in overrides or []:
         _merge(tree, _parse_override(override), f"--set {override}")
+    _merge(tree, options or {}, "options")
     return config_from_dict(tree)
 
 

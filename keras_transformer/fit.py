@@ -89,7 +89,6 @@ def resolve(arguments):
     if config_path is None and preset is None:
         base = _config_of(arguments.init_from)
         preset = None if base else "tiny"
-    config = load_config(config_path, preset, arguments.set, base)
     data = {
         "train": tuple(arguments.train) if arguments.train else None,
         "dataset": arguments.dataset,
@@ -103,11 +102,8 @@ def resolve(arguments):
         "max_minutes": arguments.max_minutes,
         "init_from": arguments.init_from,
     }
-    config = dataclasses.replace(
-        config,
-        data=dataclasses.replace(config.data, **_given(data)),
-        train=dataclasses.replace(config.train, **_given(train)),
-    )
+    options = {"data": _given(data), "train": _given(train)}
+    config = load_config(config_path, preset, arguments.set, base, options)
     return config, output or Path("runs") / (preset or Path(config_path or "fine-tuned").stem)
 
 

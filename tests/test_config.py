@@ -44,6 +44,17 @@ def test_everything_may_stand_on_another_configuration():
     assert config.train.max_steps == 7
 
 
+def test_rules_are_held_against_what_overrides_and_options_make_together():
+    enough = {"train": {"max_steps": 100_001}}
+    config = load_config(preset="tiny", overrides=["train.cooldown_steps=100001"], options=enough)
+    assert config.train.max_steps == config.train.cooldown_steps == 100_001
+    message = r"`train\.cooldown_steps` must be at most train\.max_steps \(9\), got 100001\."
+    with pytest.raises(UserError, match=message):
+        load_config(
+            preset="tiny", overrides=["train.cooldown_steps=100001"], options={"train": {"max_steps": 9}}
+        )
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
