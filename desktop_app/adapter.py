@@ -12,14 +12,11 @@ from typing import TypeVar
 from desktop_app.inspection import Alternative, Attention, Place, Span, words
 from desktop_app.service import Answer, FileAnswer, LoadedModel, OnProgress
 from keras_transformer.decoding.cancellation import Cancellation
-from keras_transformer.documents.files import SUFFIXES, FileProgress, SearchChoice, translate_file
+from keras_transformer.documents.files import SUFFIXES, FileProgress, translate_file
 from keras_transformer.runtime.devices import num_cores
 from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Progress, Translator
 from keras_transformer.text.protection import find_items
 from keras_transformer.text.segmentation import cut_long_line
-
-# Better by half a BLEU than greedy search, and a sentence is still there at once (README, "The window").
-SEARCH = SearchChoice(beam_size=4)
 
 _Result = TypeVar("_Result")
 _PIECE_CHARACTERS = 50_000  # translated together: hundreds of sentences fill every batch
@@ -49,9 +46,7 @@ def load_bundle(folder: Path | None, device: str) -> LoadedModel:
         def tell(progress: FileProgress) -> None:
             on_progress(progress.done / max(1, progress.total))
 
-        report = translate_file(
-            translator, source, target, search=SEARCH, cancellation=cancellation, on_progress=tell
-        )
+        report = translate_file(translator, source, target, cancellation=cancellation, on_progress=tell)
         return FileAnswer(tuple(report.flags), report.kept, report.left)
 
     return LoadedModel(
@@ -82,9 +77,7 @@ def _translate_in_pieces(
             share = progress.done_sentences / max(1, progress.total_sentences)
             on_progress((begin + share * size) / max(1, len(text)), done + progress.text_so_far)
 
-        translation = translator.translate(
-            piece, **SEARCH._asdict(), cancellation=cancellation, on_progress=tell
-        )
+        translation = translator.translate(piece, cancellation=cancellation, on_progress=tell)
         places += [
             Place(
                 begin + pair.source_start, begin + pair.source_end,

@@ -9,7 +9,6 @@ from desktop_app import adapter
 from desktop_app.inspection import linked_words, words
 from desktop_app.service import FileAnswer
 from keras_transformer.decoding.cancellation import Cancellation, Cancelled
-from keras_transformer.runtime.translator import Translator
 from keras_transformer.text import segmentation
 from tests.desktop_app.test_app import needs_bundle
 
@@ -39,19 +38,6 @@ def test_each_sentence_has_its_place_on_both_sides(model):
         ("Thank you.", "Grazie."),
     ]
     assert answer.text == "Ti amo molto. Dov'è la stazione?\n\n    Grazie.\n12 €\n"
-
-
-def test_texts_and_documents_are_searched_with_a_beam(model, tmp_path):
-    lines = ["Where is the bathroom?", "See you tomorrow.", "I saw the man with the telescope."]
-    translator = Translator.from_pretrained(device="cpu", num_threads=1)
-    greedy, beam = ([found.text for found in translator.translate(lines, beam_size=size)] for size in (1, 4))
-    assert greedy != beam
-    text = "\n".join(beam)
-    assert translate(model, "\n".join(lines)).text == text
-    source, target = tmp_path / "a.txt", tmp_path / "b.txt"
-    source.write_text("\n".join(lines), "utf-8")
-    model.translate_file(source, target, Cancellation(), lambda share: None)
-    assert target.read_text("utf-8") == text
 
 
 def test_progress_ends_with_the_whole(model):
