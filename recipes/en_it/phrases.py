@@ -1,0 +1,83 @@
+"""Text for the last updates: fixed phrases, short everyday pairs as people wrote them, and some of what came before.
+
+    KERAS_TRANSFORMER_DATA=FOLDER python recipes/en_it/phrases.py MIX OUTPUT [--languages en-it]
+
+What a student reads in a teacher's translation has few idioms: "What time is it?" became "A che ora è?", and a
+thousand updates on the real pairs, where "Che ore sono?" stands once, changed nothing. So phrasebook.tsv, written for
+this project, stands here many times, each time beside another everyday sentence: `fit` drops what it has seen.
+MIX.src and MIX.tgt are long_sentences.py's; FOLDER/en-it holds tatoeba and everyday. What validation and embedded
+text hold is left out, as in corpus.py.
+"""
+
+import argparse
+import gzip
+import os
+import random
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from corpus import held_out_keys
+
+from keras_transformer.text.cleaning import sentence_key
+
+PHRASEBOOK = Path(__file__).with_name("phrasebook.tsv")
+PHRASE_TIMES = 25
+FIRST = 0.8  # of a phrase's places: before the other sentence
+SHORT_WORDS = 4  # of a pair's English side
+COUNTS = {"short": 6_000, "longer": 6_000, "seen": 9_000}
+
+
+def lines(path):
+    """Of a text file, packed or not."""
+    data = path.read_bytes()
+    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8").splitlines()
+
+
+def chosen_pairs(data, seen, chance):
+    """English–Italian pairs, in any order; `seen` are those of before."""
+    held_out = held_out_keys(data)
+
+    def allowed(pairs):
+        return [pair for pair in pairs if held_out.isdisjoint(map(sentence_key, pair))]
+
+    everyday = []
+    for name, ending in (("tatoeba", ""), ("everyday", ".gz")):
+        sides = (lines(data / f"{name}.{language}{ending}") for language in ("en", "it"))
+        everyday += allowed(zip(*sides, strict=True))
+    phrases = allowed(tuple(line.split("\t")) for line in lines(PHRASEBOOK))
+    short = [pair for pair in everyday if len(pair[0].split()) <= SHORT_WORDS]
+    longer = [pair for pair in everyday if len(pair[0].split()) > SHORT_WORDS]
+    print(f"{len(phrases)} phrases, {len(short):,} short pairs, {len(longer):,} longer ones")
+    chosen = list(phrases)
+    for phrase in PHRASE_TIMES * phrases:
+        other = chance.choice(everyday)
+        both = (phrase, other) if chance.random() < FIRST else (other, phrase)
+        chosen.append(tuple(f"{one} {two}" for one, two in zip(*both, strict=True)))
+    for name, pairs in (("short", short), ("longer", longer), ("seen", seen)):
+        chosen += chance.sample(pairs, COUNTS[name])
+    chance.shuffle(chosen)
+    return chosen
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("mix", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--languages", default="en-it")
+    arguments = parser.parse_args()
+    data = Path(os.environ["KERAS_TRANSFORMER_DATA"]) / "en-it"
+    sides = (".src", ".tgt") if arguments.languages == "en-it" else (".tgt", ".src")  # English first
+    seen = list(zip(*(lines(arguments.mix.with_suffix(side)) for side in sides), strict=True))
+    chosen = chosen_pairs(data, seen, random.Random(1))
+    for side, ending in enumerate(sides):
+        text = "".join(f"{pair[side]}\n" for pair in chosen)
+        arguments.output.with_suffix(ending).write_text(text, "utf-8", newline="\n")
+    print(f"{len(chosen):,} pairs")
+
+
+if __name__ == "__main__":
+    main()
