@@ -48,7 +48,8 @@ Translate = Callable[[Rows], list[list[int]]]
 def on_device(engine: Engine) -> Engine:
     """The same engine; on the CPU one that keeps its caches as on a GPU, so that those lines run too."""
     if engine.memory_device is None:
-        engine.pool = DeviceMover(engine.device, PROVIDERS[engine.device])
+        dtypes = engine.dtype, engine.cache_dtype
+        engine.pool = DeviceMover(engine.device, PROVIDERS[engine.device], *dtypes)
     return engine
 
 

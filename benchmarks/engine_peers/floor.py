@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.engine_peers.cells import FILE, Cell
 from keras_transformer.config import ModelConfig
+from keras_transformer.onnx_export.graph import padded_head_dim
 from keras_transformer.onnx_export.quantization import LEAST_CACHE_HEAD_DIM
 
 FLOAT_BYTES = 4
@@ -60,7 +61,7 @@ def floor_seconds(cell: Cell, config: ModelConfig, lengths: Sequence[int], rates
     rate = rates.operations[cell.precision] * cell.threads
     weight_bytes = decoder * WEIGHT_BYTES[cell.precision]
     position_values = 2 * config.num_decoder_layers * width
-    in_integers = cell.precision == "int8" and config.head_dim >= LEAST_CACHE_HEAD_DIM
+    in_integers = cell.precision == "int8" and padded_head_dim(config.head_dim) >= LEAST_CACHE_HEAD_DIM
     own_bytes = position_values * (1 if in_integers else FLOAT_BYTES)
     batch = cell.batch or FILE_BATCH
     rows = sorted(lengths) if cell.batch == FILE else list(lengths)

@@ -58,9 +58,13 @@ def quantize_columns(kernel: NDArray[np.float32], levels: int = WEIGHT_LEVELS) -
 
     The largest weight of a column sets its scale: clipping it gains nothing at 63 levels (measured).
     """
-    largest = np.abs(kernel).max(axis=0)
-    scales = np.where(largest > 0, largest / levels, 1.0).astype(np.float32)  # (out)
+    scales = _scales(np.abs(kernel).max(axis=0), levels)  # (out)
     return Quantized(np.clip(np.rint(kernel / scales), -levels, levels).astype(np.int8), scales)
+
+
+def _scales(largest: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
+    """Of values of which the largest is to be the last level; 1 where all are zero."""
+    return np.where(largest > 0, largest / levels, 1.0).astype(np.float32)
 
 
 def activation_scale(values: NDArray[np.float32]) -> ActivationScale:
@@ -136,7 +140,7 @@ class Int8Maps:
         if head_dim < LEAST_CACHE_HEAD_DIM or "self_attention" in self._floats:
             return None
         largest = self._calibration.caches[2 * layer : 2 * layer + 2]  # keys, values: (2, H·K)
-        keys, values = np.where(largest > 0, largest / CACHE_LEVELS, 1.0).astype(np.float32)
+        keys, values = _scales(largest, CACHE_LEVELS)
         return keys, values
 
     def embed(self, graph: GraphBuilder, ids: str, table: NDArray[np.float32], *, shared: bool) -> str:

@@ -91,12 +91,17 @@ class DeviceMover:
     Args:
         device: "cuda"; "cpu" serves tests.
         provider: Of onnxruntime, for that device.
+        dtypes: Of what is moved: float16 or float32.
     """
 
-    def __init__(self, device: str, provider: str) -> None:
+    def __init__(self, device: str, provider: str, *dtypes: Any) -> None:
         self.device = device
-        self._provider = provider
-        self._sessions: dict[np.dtype[Any], ort.InferenceSession] = {}
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        self._sessions = {
+            dtype: ort.InferenceSession(_moving_graph(dtype), options, providers=[provider])
+            for dtype in set(map(np.dtype, dtypes))
+        }
 
     def room(self, shape: Sequence[int], dtype: Any) -> DeviceMemory:
         """New memory, of zeros."""
@@ -110,7 +115,7 @@ class DeviceMover:
         self, value: ort.OrtValue, dtype: np.dtype[Any], rows: IntArray, num_positions: int
     ) -> ort.OrtValue:
         """(P, len(rows), H, num_positions, K): rows of `value`, of that dtype, and zeros behind their positions."""
-        session = self._session(dtype)
+        session = self._sessions[dtype]
         binding = session.io_binding()
         shape = list(value.shape())
         pads = np.zeros(10, np.int64)
@@ -124,14 +129,6 @@ class DeviceMover:
         binding.bind_ortvalue_output("moved", found)
         session.run_with_iobinding(binding)
         return found
-
-    def _session(self, dtype: np.dtype[Any]) -> ort.InferenceSession:
-        if dtype not in self._sessions:
-            options = ort.SessionOptions()
-            options.log_severity_level = 3
-            graph = _moving_graph(dtype)
-            self._sessions[dtype] = ort.InferenceSession(graph, options, providers=[self._provider])
-        return self._sessions[dtype]
 
 
 def _moving_graph(dtype: np.dtype[Any]) -> bytes:

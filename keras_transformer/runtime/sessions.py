@@ -79,7 +79,7 @@ class Engine:
         self.may_choose = names.LIKELIEST in outputs
         if pool is None and device == "cpu":
             pool = MemoryPool()
-        self.pool = pool or DeviceMover(device, PROVIDERS[device])
+        self.pool = pool or DeviceMover(device, PROVIDERS[device], self.dtype, self.cache_dtype)
         self.shortlist: Shortlist | None = None
         self._short_projection: ShortProjection | None = None
         self._shared: Any = None

@@ -11,6 +11,7 @@ import argparse
 import os
 import random
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from keras_transformer.evaluate import read_file
@@ -38,11 +39,7 @@ def main() -> int:
         help="machine English of real Italian sentences, line by line: added with a tag on the source",
     )
     arguments = parser.parse_args()
-    folder = os.environ.get("KERAS_TRANSFORMER_DATA")
-    if not folder:
-        print("error: KERAS_TRANSFORMER_DATA must name the data folder.", file=sys.stderr)
-        return 2
-    data = Path(folder) / "en-it"
+    data = data_folder()
     held_out = held_out_keys(data)
     train = read_train(data)
     chance = random.Random(0)
@@ -65,6 +62,15 @@ def main() -> int:
     last = spoken + chance.sample(others, min(SAMPLE_PAIRS, len(others))) + made
     write_pairs(arguments.output / "everyday", last, held_out)
     return 0
+
+
+def data_folder() -> Path:
+    """Where the English–Italian text lies; ends the command where nobody said so."""
+    folder = os.environ.get("KERAS_TRANSFORMER_DATA")
+    if not folder:
+        print("error: KERAS_TRANSFORMER_DATA must name the data folder.", file=sys.stderr)
+        raise SystemExit(2)
+    return Path(folder) / "en-it"
 
 
 def read_train(data: Path) -> list[tuple[str, str, str]]:
@@ -91,14 +97,22 @@ def held_out_keys(data: Path) -> set[str]:
     return {sentence_key(text) for text in texts} - {""}
 
 
+def allowed(pairs: Iterable[tuple[str, str]], held_out: set[str]) -> list[tuple[str, str]]:
+    """Those without a held-out sentence on either side."""
+    return [pair for pair in pairs if held_out.isdisjoint(map(sentence_key, pair))]
+
+
 def write_pairs(stem: Path, pairs: list[tuple[str, str]], held_out: set[str]) -> None:
-    kept = [
-        pair for pair in dict.fromkeys(pairs) if not held_out & {sentence_key(pair[0]), sentence_key(pair[1])}
-    ]
-    for side, language in enumerate(("en", "it")):
-        text = "".join(f"{pair[side]}\n" for pair in kept)
-        stem.with_suffix(f".{language}").write_text(text, "utf-8", newline="\n")
+    kept = allowed(dict.fromkeys(pairs), held_out)
+    write_sides(stem, (".en", ".it"), kept)
     print(f"{stem}: {len(kept):,} pairs")
+
+
+def write_sides(stem: Path, endings: Sequence[str], pairs: Sequence[tuple[str, str]]) -> None:
+    """One file for each side of the pairs, a line each."""
+    for side, ending in enumerate(endings):
+        text = "".join(f"{pair[side]}\n" for pair in pairs)
+        stem.with_suffix(ending).write_text(text, "utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from corpus import write_sides
 from gpu import fits, made_pairs
 from token_files import load
 
@@ -53,10 +54,8 @@ def main() -> int:
     chosen = sample(distilled, COUNTS["distilled"]) + sample(real, count)
     chosen += sample(forward, COUNTS["forward"])
     chosen += _joined(sample(distilled + real, len(distilled + real)), COUNTS["joined"], chance)
-    for ending, side in ((".src", 0), (".tgt", 1)):
-        lines = (" ".join(tokenizer.decode(pair[side].tolist()).split()) for pair in chosen)
-        text = "".join(f"{line}\n" for line in lines)
-        arguments.output.with_suffix(ending).write_text(text, "utf-8", newline="\n")
+    texts = [tuple(" ".join(tokenizer.decode(side.tolist()).split()) for side in pair) for pair in chosen]
+    write_sides(arguments.output, (".src", ".tgt"), texts)
     print(f"{len(chosen):,} pairs, {sum(len(pair[1]) for pair in chosen):,} target tokens")
     return 0
 

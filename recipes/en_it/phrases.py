@@ -10,17 +10,15 @@ text hold is left out, as in corpus.py.
 """
 
 import argparse
-import gzip
-import os
 import random
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from corpus import held_out_keys
+from corpus import allowed, data_folder, held_out_keys, write_sides
 
-from keras_transformer.text.cleaning import sentence_key
+from keras_transformer.evaluate import read_file
 
 PHRASEBOOK = Path(__file__).with_name("phrasebook.tsv")
 PHRASE_TIMES = 25
@@ -29,24 +27,14 @@ SHORT_WORDS = 4  # of a pair's English side
 COUNTS = {"short": 6_000, "longer": 6_000, "seen": 9_000}
 
 
-def lines(path):
-    """Of a text file, packed or not."""
-    data = path.read_bytes()
-    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8").splitlines()
-
-
 def chosen_pairs(data, seen, chance):
     """English–Italian pairs, in any order; `seen` are those of before."""
     held_out = held_out_keys(data)
-
-    def allowed(pairs):
-        return [pair for pair in pairs if held_out.isdisjoint(map(sentence_key, pair))]
-
     everyday = []
     for name, ending in (("tatoeba", ""), ("everyday", ".gz")):
-        sides = (lines(data / f"{name}.{language}{ending}") for language in ("en", "it"))
-        everyday += allowed(zip(*sides, strict=True))
-    phrases = allowed(tuple(line.split("\t")) for line in lines(PHRASEBOOK))
+        sides = (read_file(data / f"{name}.{language}{ending}") for language in ("en", "it"))
+        everyday += allowed(zip(*sides, strict=True), held_out)
+    phrases = allowed((tuple(line.split("\t")) for line in read_file(PHRASEBOOK)), held_out)
     short = [pair for pair in everyday if len(pair[0].split()) <= SHORT_WORDS]
     longer = [pair for pair in everyday if len(pair[0].split()) > SHORT_WORDS]
     print(f"{len(phrases)} phrases, {len(short):,} short pairs, {len(longer):,} longer ones")
@@ -69,13 +57,10 @@ def main():
     parser.add_argument("output", type=Path)
     parser.add_argument("--languages", default="en-it")
     arguments = parser.parse_args()
-    data = Path(os.environ["KERAS_TRANSFORMER_DATA"]) / "en-it"
     sides = (".src", ".tgt") if arguments.languages == "en-it" else (".tgt", ".src")  # English first
-    seen = list(zip(*(lines(arguments.mix.with_suffix(side)) for side in sides), strict=True))
-    chosen = chosen_pairs(data, seen, random.Random(1))
-    for side, ending in enumerate(sides):
-        text = "".join(f"{pair[side]}\n" for pair in chosen)
-        arguments.output.with_suffix(ending).write_text(text, "utf-8", newline="\n")
+    seen = list(zip(*(read_file(arguments.mix.with_suffix(side)) for side in sides), strict=True))
+    chosen = chosen_pairs(data_folder(), seen, random.Random(1))
+    write_sides(arguments.output, sides, chosen)
     print(f"{len(chosen):,} pairs")
 
 

@@ -17,7 +17,7 @@ def any_pool(request):
     """Both kinds of memory; a device's own is tried on the CPU."""
     if request.param == "on the CPU":
         return MemoryPool()
-    return DeviceMover("cpu", "CPUExecutionProvider")
+    return DeviceMover("cpu", "CPUExecutionProvider", np.float32)
 
 
 @pytest.fixture

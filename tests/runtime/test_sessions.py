@@ -272,7 +272,7 @@ def test_steps_that_break_a_rule(engine, sources):
 def test_caches_on_a_device_give_what_the_cpus_give(bundle, beam_size):
     """The way of a GPU, on the CPU: rows leave and are copied, and caches grow, on the device."""
     engine = Engine.load(bundle, "cpu", 1, precision="fp16")
-    mover = DeviceMover("cpu", "CPUExecutionProvider")
+    mover = DeviceMover("cpu", "CPUExecutionProvider", np.float16)
     device = Engine(engine.encoder, engine.decoder, engine.manifest, "cpu", "", "fp16", pool=mover)
     assert (engine.memory_device, device.memory_device) == (None, "cpu")
     many = runs.rows_of(CONFIG, [1 + row % 11 for row in range(40)], 3, last=CONFIG.eos_id)
