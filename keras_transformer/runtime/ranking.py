@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from keras_transformer.decoding.candidates import SMALLEST_VOCABULARY, blocks_are_even, num_blocks
 from keras_transformer.decoding.steps import Best, IntArray, Ranked
+from keras_transformer.runtime.devices import PROVIDERS, session_options
 from keras_transformer.runtime.small_graph import SmallGraph
 
 FLOAT32, FLOAT64 = 1, 11  # of TensorProto.DataType
@@ -122,12 +123,7 @@ class EstimateRanking:
 
 def small_session(graph: bytes, num_threads: int) -> ort.InferenceSession:
     """A session over a small graph, on the CPU."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = num_threads
-    options.enable_mem_pattern = False  # as in `devices.open_session`
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(graph, session_options(num_threads), providers=[PROVIDERS["cpu"]])
 
 
 def bind_inputs(binding: ort.IOBinding, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -92,7 +92,6 @@ class Engine:
         num_threads: int | None = None,
         *,
         precision: str | None = None,
-        allow_spinning: bool = False,
         shortlist: bool = False,
     ) -> "Engine":
         """Open both graphs of a bundle.
@@ -105,7 +104,6 @@ class Engine:
                 Runtime (one for each core).
             precision: None takes the fastest that the bundle has: int8, then fp32 on the CPU; fp16, then
                 fp32 under CUDA.
-            allow_spinning: Let idle threads wait in a busy loop: a little faster, at the price of a core.
             shortlist: Load the bundle's shortlist, for batches that ask for it.
 
         Raises:
@@ -119,12 +117,12 @@ class Engine:
         chosen, note = choose_device(bundle.manifest, device, precision)
         if chosen == "cuda":
             try:
-                return cls._load(bundle, "cuda", note, num_threads, precision, allow_spinning, shortlist)
+                return cls._load(bundle, "cuda", note, num_threads, precision, shortlist)
             except UserError as error:
                 if device == "cuda":
                     raise
                 note = f"CPU: {error}"
-        return cls._load(bundle, "cpu", note, num_threads, precision, allow_spinning, shortlist)
+        return cls._load(bundle, "cpu", note, num_threads, precision, shortlist)
 
     @classmethod
     def _load(
@@ -134,7 +132,6 @@ class Engine:
         note: str,
         num_threads: int | None,
         precision: str | None,
-        allow_spinning: bool,
         shortlist: bool,
     ) -> "Engine":
         precision = choose_precision(bundle, device, precision)
@@ -143,11 +140,11 @@ class Engine:
         shared, screen = _shared_weights(graph) if device == "cpu" else ({}, None)
         weights = _short_weights(graph, shared) if candidates is not None else {}
         values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in shared.items()}
-        decoder = open_session(graph, device, num_threads, allow_spinning, values)
+        decoder = open_session(graph, device, num_threads, values)
         del graph  # never both in memory
         give_back_freed()
         graph = bundle.read_graph(precision, "encoder")
-        encoder = open_session(graph, device, num_threads, allow_spinning, values)
+        encoder = open_session(graph, device, num_threads, values)
         engine = cls(encoder, decoder, bundle.manifest, device, note, precision, screen)
         engine._shared = shared, values  # the sessions read this memory
         if candidates is not None:

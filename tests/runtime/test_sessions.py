@@ -139,12 +139,15 @@ def test_the_cpu_takes_the_fastest_precision(bundle):
     assert (engine.device, engine.precision, engine.device_note) == ("cpu", "int8", "CPU: asked for")
     assert engine.encoder.get_providers() == ["CPUExecutionProvider"]
     options = engine.decoder.get_session_options()
-    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert options.intra_op_num_threads == 0
-    engine = Engine.load(bundle, "cpu", 2, allow_spinning=True)
-    options = engine.decoder.get_session_options()
-    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "1"
-    assert options.intra_op_num_threads == 2
+    assert Engine.load(bundle, "cpu", 2).decoder.get_session_options().intra_op_num_threads == 2
+
+
+def test_threads_look_for_work_before_they_sleep(bundle):
+    engine = Engine.load(bundle, "cpu", 2)
+    for session in (engine.encoder, engine.decoder, engine.ranking.session):
+        options = session.get_session_options()
+        assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "50"
 
 
 def without_cuda(monkeypatch):
