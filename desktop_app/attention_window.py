@@ -16,6 +16,7 @@ from desktop_app.live import LiveTranslation
 from desktop_app.messages import Messages
 from desktop_app.theme import Theme, blend
 from desktop_app.words import LitWord, Words
+from desktop_app.wrapping_label import WrappingLabel
 
 
 class AttentionWindow(tkinter.Toplevel):
@@ -74,8 +75,7 @@ class AttentionWindow(tkinter.Toplevel):
         foot.pack(side="bottom", fill="x", pady=(gap, 0))
         self._cell = ttk.Label(foot, text=" ")
         self._cell.pack(anchor="w")
-        explain = ttk.Label(foot, text=say("attention.explain"), style="Muted.TLabel", justify="left")
-        explain.bind("<Configure>", lambda event: explain.configure(wraplength=event.width))
+        explain = WrappingLabel(foot, text=say("attention.explain"), style="Muted.TLabel", justify="left")
         explain.pack(fill="x")
         body = ttk.Frame(frame)
         body.pack(fill="both", expand=True)

@@ -10,6 +10,7 @@ from typing import TypeVar
 from desktop_app.background import Background
 from desktop_app.messages import Messages
 from desktop_app.theme import Theme
+from desktop_app.wrapping_label import WrappingLabel
 
 _Value = TypeVar("_Value")
 
@@ -29,7 +30,7 @@ class Dialog(tkinter.Toplevel):
         theme.dress(self)
         self._theme, self._say, self._background = theme, say, background
         self._timers: dict[str, str] = {}
-        self._status = ttk.Label(self)
+        self._status: ttk.Label = WrappingLabel(self)
         theme.on_change(self.restyle)
         self.bind("<Destroy>", lambda event: self._closed() if event.widget is self else None)
 
@@ -45,8 +46,7 @@ class Dialog(tkinter.Toplevel):
     def _place_status(self, parent: ttk.Frame) -> ttk.Label:
         """Return the label of the sentence, new in `parent`; a long one takes a second line."""
         self._status.destroy()
-        self._status = ttk.Label(parent, style="Muted.TLabel")
-        self._status.bind("<Configure>", lambda event: self._status.configure(wraplength=event.width))
+        self._status = WrappingLabel(parent, style="Muted.TLabel")
         return self._status
 
     def _tell(self, sentence: str, *, error: bool = False) -> None:

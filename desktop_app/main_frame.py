@@ -11,6 +11,7 @@ from desktop_app.messages import Messages
 from desktop_app.panes import TextPane
 from desktop_app.status_line import StatusLine
 from desktop_app.theme import SASH, Theme
+from desktop_app.wrapping_label import WrappingLabel
 
 
 class MainFrame(ttk.Frame):
@@ -40,8 +41,7 @@ class MainFrame(ttk.Frame):
         # The status line takes its room first: a low window shrinks the panes, not this line.
         self.status = StatusLine(self, theme, say, commands["cancel"])
         self.status.pack(side="bottom", fill="x")
-        self._legend = ttk.Label(self, style="Muted.TLabel")
-        self._legend.bind("<Configure>", lambda event: self._legend.configure(wraplength=event.width))
+        self._legend = WrappingLabel(self, style="Muted.TLabel")
         self._panes = ttk.PanedWindow(self, orient="horizontal")
         self._panes.pack(fill="both", expand=True)
         self.source = TextPane(self._panes, theme, editable=True)

@@ -208,6 +208,19 @@ def test_a_failure_is_one_sentence(root, open_dialog, tmp_path):
     assert str(dialog._status.cget("style")) == "Error.TLabel"
 
 
+def test_a_long_sentence_takes_lines_and_not_the_width(root, open_dialog, tmp_path):
+    """Where the width followed from the sentence's lines, and these from the width, the two went on for ever."""
+    dialog = open_dialog()
+    wide, high = dialog.winfo_width(), dialog._status.winfo_height()
+    dialog.destroy()
+    folder = tmp_path / " ".join(["folder"] * 30)
+    folder.mkdir()
+    dialog = open_dialog(one=History(folder))
+    pump_for(root, 0.2)
+    assert dialog.winfo_width() == wide
+    assert dialog._status.winfo_height() >= 2 * high
+
+
 def test_escape_closes_and_a_late_answer_is_dropped(root, open_dialog, history, monkeypatch):
     dialog = open_dialog()
     release = threading.Event()
