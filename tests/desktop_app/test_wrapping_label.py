@@ -22,5 +22,5 @@ def test_text_takes_the_lines_it_needs(root):
     label.configure(text="A sentence that goes on and on. " * 20)
     root.update()
     assert label.winfo_height() > 3 * line
-    assert label.winfo_width() == 400
+    assert label.winfo_width() == root.winfo_width()
     label.destroy()
