@@ -30,7 +30,7 @@ class Dialog(tkinter.Toplevel):
         theme.dress(self)
         self._theme, self._say, self._background = theme, say, background
         self._timers: dict[str, str] = {}
-        self._status: ttk.Label = WrappingLabel(self)
+        self._status = WrappingLabel(self)
         theme.on_change(self.restyle)
         self.bind("<Destroy>", lambda event: self._closed() if event.widget is self else None)
 

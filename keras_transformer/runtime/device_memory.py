@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from keras_transformer.runtime.devices import session_options
 from keras_transformer.runtime.small_graph import SmallGraph
 
 IntArray = NDArray[np.integer[Any]]
@@ -96,10 +97,8 @@ class DeviceMover:
 
     def __init__(self, device: str, provider: str, *dtypes: Any) -> None:
         self.device = device
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
         self._sessions = {
-            dtype: ort.InferenceSession(_moving_graph(dtype), options, providers=[provider])
+            dtype: ort.InferenceSession(_moving_graph(dtype), session_options(None), providers=[provider])
             for dtype in set(map(np.dtype, dtypes))
         }
 
