@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,15 @@ from desktop_app.service import TranslationService
 from desktop_app.settings import WindowSettings
 from tests.desktop_app.display import fresh_display, missing_commands
 from tests.desktop_app.scripted_model import scripted_model
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    """A time limit that ends the process: what a signal raises inside a Tk callback is reported there and lost."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.timeout(300, method="thread"))
 
 
 def _missing(reason):
