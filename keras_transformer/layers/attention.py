@@ -1,14 +1,16 @@
 """Multi-head attention (section 3.2)."""
 
+import functools
+
 import keras
 from keras import ops
 
 from keras_transformer.layers.arguments import require_count, require_rate
 from keras_transformer.layers.dense import Dense
 from keras_transformer.layers.dropout import Dropout
+from keras_transformer.layers.two_products import attend_in_two_products
 
-# Finite, so that a row without any allowed key gives a uniform average instead of NaN.
-BLOCKED_SCORE = -1e9
+SHORT = 64  # tokens of a text; from here on torch's fused kernel is faster on a CPU
 
 
 @keras.saving.register_keras_serializable("keras_transformer")
@@ -115,29 +117,25 @@ class MultiHeadAttention(keras.layers.Layer):
             is_causal: Also apply the causal rule (T = S).
             training: Whether dropout acts.
         """
-        if (training and self.dropout_rate > 0) or _fused_is_slow(query):
-            context = self._attend_in_products(query, keys, values, mask, is_causal, training)
-        else:
+        dropout = self.dropout if training and self.dropout_rate > 0 else None
+        batch, length = ops.shape(query)[0], ops.shape(query)[1]
+        if dropout is None and _has_fused_kernel(query, keys):
             context = ops.dot_product_attention(
                 query, keys, values, mask=mask, is_causal=is_causal, flash_attention=_flash(query, mask)
             )
-        batch, length = ops.shape(query)[0], ops.shape(query)[1]
-        context = ops.cast(context, query.dtype)
+            context = ops.cast(context, query.dtype)
+        else:
+            if is_causal:
+                positions = ops.arange(length)
+                causal = positions[None, :] <= positions[:, None]  # (T, T)
+                mask = causal if mask is None else ops.logical_and(mask, causal)
+            kept = None
+            if dropout is not None:
+                ones = ops.ones((batch, self.num_heads, length, ops.shape(keys)[1]))
+                kept = dropout(ones, training=True)
+            context = attend_in_two_products(query, keys, values, mask, kept)
         merged = ops.reshape(context, (batch, length, self.output_projection.units))  # (B, T, D)
         return self.output_projection(merged)
-
-    def _attend_in_products(self, query, keys, values, mask, is_causal, training):
-        scores = ops.einsum("bthk,bshk->bhts", query, keys) * query.shape[-1] ** -0.5
-        scores = ops.cast(scores, "float32")
-        if is_causal:
-            positions = ops.arange(ops.shape(query)[1])
-            causal = positions[None, :] <= positions[:, None]  # (T, T)
-            mask = causal if mask is None else ops.logical_and(mask, causal)
-        if mask is not None:
-            scores = ops.where(mask, scores, BLOCKED_SCORE)
-        weights = ops.cast(ops.softmax(scores, axis=-1), values.dtype)
-        weights = self.dropout(weights, training=training)
-        return ops.einsum("bhts,bshk->bthk", weights, values)
 
     def compute_output_shape(self, hidden_shape, encoder_outputs_shape=None):
         return hidden_shape
@@ -161,8 +159,22 @@ def _flash(query, mask):
     return None if mask is None and length is not None and length % 2 == 0 else False
 
 
-def _fused_is_slow(query):
-    # torch's CPU kernel walks half-precision attention three to five times slower than two products of oneDNN do
-    # (forward and backward, measured); a torch tensor tells its device without torch being named here.
+def _has_fused_kernel(query, keys):
+    """Whether a kernel that never holds all weights is faster than two products.
+
+    A GPU's is, and on a CPU torch's for longer texts in float32; in half precision it is three to five times slower
+    (forward and backward, measured).
+    """
+    # A torch tensor tells its device without torch being named here.
     device = getattr(getattr(query, "device", None), "type", None)
-    return device == "cpu" and keras.backend.standardize_dtype(query.dtype) != "float32"
+    if device is None:
+        return _computes_on_gpu()
+    if device == "cpu":
+        is_float32 = keras.backend.standardize_dtype(query.dtype) == "float32"
+        return is_float32 and query.shape[1] * keys.shape[1] > SHORT**2
+    return True
+
+
+@functools.cache
+def _computes_on_gpu():
+    return not keras.distribution.list_devices()[0].lower().startswith("cpu")
