@@ -12,6 +12,7 @@ from pathlib import Path
 
 from keras_transformer.config import PRESETS, load_config
 from keras_transformer.errors import UserError
+from keras_transformer.training.allocator import share_one_arena
 
 EPILOG = """\
 Without arguments it trains the preset `tiny` on the embedded English–Italian sentences.
@@ -122,6 +123,7 @@ def _config_of(run):
 
 def main(argv=None):
     """Run the command; returns the exit status."""
+    share_one_arena()
     arguments = parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:

@@ -21,6 +21,10 @@ def main() -> None:
     system, folder = sys.argv[1], Path(sys.argv[2])
     os.sched_setaffinity(0, [int(core) for core in sys.argv[3].split(",")])
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
+    if system in OURS:  # as the command `fit` begins
+        from keras_transformer.training.allocator import share_one_arena
+
+        share_one_arena()
     from benchmarks.training_peers.corpus import load
 
     corpus = load(folder)

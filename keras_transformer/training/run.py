@@ -13,6 +13,7 @@ from rich.markdown import Markdown
 from keras_transformer.config import VALID_FILE, save_config
 from keras_transformer.errors import UserError
 from keras_transformer.training.account import Account
+from keras_transformer.training.allocator import keep_freed_memory
 from keras_transformer.training.checkpoint import WEIGHTS_FILE, reference_outputs
 from keras_transformer.training.compile_ahead import compiled_ahead
 from keras_transformer.training.data import prepare
@@ -206,6 +207,7 @@ class _Run:
 
     def _build(self):
         """Model, twin, and what keeps their files."""
+        keep_freed_memory()
         config, prepared, before = self.config, self.prepared, self.before
         self.model = compiled_model(prepared.model_config, config.train, self.replicas)
         with self.replicas.alone():
