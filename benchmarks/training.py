@@ -13,12 +13,14 @@ system trains in a process of its own, pinned to the same core (--cores), stoppe
 alternate, the rows are medians. A round is eight updates, on batches of the same eight shapes for everyone, drawn
 evenly from the epoch's; a round before the first is not counted, in it JAX compiles (`warm_up_seconds`). "joeynmt"
 is its loop over our batches, "joeynmt-own-batches" its loop as its users run it. One JSON line a row and a table.
+The limit of a round comes from a matrix product on the same core for 0.7 s before it and after it (`limit.py`).
 On a busy machine read the columns by processor time: on one core they come near what a quiet one would show.
 """
 
 import argparse
 import json
 import os
+import statistics
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,7 +60,6 @@ def measure(
     corpus, cores = load(folder), options.cores
     batches = corpus.batches()
     operations = operations_per_target_token(corpus.model, batches.source_tokens, batches.target_tokens)
-    product = product_rate()
     with ExitStack() as opened:
         workers = {}
         for system in systems:
@@ -69,27 +70,29 @@ def measure(
             print(f"{cell.name}: {system} ready: {worker.first}", file=sys.stderr, flush=True)
         answers = {system: [] for system in systems}
         for number in range(options.rounds):
-            product = max(product, product_rate())  # a busy machine's bad minute would flatter everyone
             for system in systems:
+                before = product_rate(cores[0])
                 answer = workers[system].ask({"updates": ROUND})
-                answers[system].append(answer)
+                product = (before + product_rate(cores[0])) / 2
+                answers[system].append(answer | {"product": product, "limit": product / operations})
                 rate = answer["tokens"] / answer["processor_seconds"]
                 print(
                     f"{cell.name}: round {number + 1}: {system}: {rate:.0f} tokens a processor second",
                     file=sys.stderr,
                 )
-        limit = product / operations
+        products = [answer["product"] for system in systems for answer in answers[system]]
+        product = statistics.median(products)
         facts = {
             "cell": cell.name,
             "pairs": len(corpus.sources),
             "vocabulary": corpus.model.vocabulary_size,
             "operations_per_target_token": round(operations),
             "gemm_gflops_one_core": round(product / 1e9, 1),
-            "limit_one_core": round(limit),
+            "limit_one_core": round(product / operations),
         }
         print(json.dumps(facts), flush=True)
         return facts, [
-            row_of(cell.name, system, workers[system].first, answers[system], len(cores), limit)
+            row_of(cell.name, system, workers[system].first, answers[system], len(cores))
             for system in systems
         ]
 

@@ -9,6 +9,7 @@ import keras
 from benchmarks.training_peers.cells import BETA_2, EPSILON, LABEL_SMOOTHING, LEARNING_RATE
 from benchmarks.training_peers.corpus import Corpus, sampled
 from keras_transformer.config import TrainConfig
+from keras_transformer.training.allocator import keep_freed_memory
 from keras_transformer.training.feeds import feed
 from keras_transformer.training.optimization import compiled_model
 from keras_transformer.training.random_state import seed_update
@@ -18,6 +19,7 @@ ENDLESS = 10**9
 
 def train(corpus: Corpus, open_gate: Callable[[dict[str, Any]], Any]) -> None:
     """Train until the gate closes."""
+    keep_freed_memory()
     keras.utils.set_random_seed(1)
     config = TrainConfig(
         warmup_steps=1,

@@ -13,17 +13,14 @@ Row = dict[str, Any]
 JOEYNMT = "joeynmt-own-batches"  # as its users run it
 
 
-def row_of(
-    cell: str, system: str, facts: Row, answers: Sequence[Row], cores: int, limit: float | None
-) -> Row:
+def row_of(cell: str, system: str, facts: Row, answers: Sequence[Row], cores: int) -> Row:
     """Medians of one system's rounds.
 
     Args:
         cell, system: Names.
         facts: What the process said of itself.
-        answers: Of the rounds.
+        answers: Of the rounds; `limit` is the target tokens a second that the products alone would have allowed.
         cores: That it may use.
-        limit: Target tokens a second that the products alone allow on them.
     """
     wall = statistics.median(answer["tokens"] / answer["seconds"] for answer in answers)
     processor = statistics.median(answer["tokens"] / answer["processor_seconds"] for answer in answers)
@@ -35,9 +32,8 @@ def row_of(
         "updates": sum(answer["updates"] for answer in answers),
         "peak_mb": round(max(answer["peak_bytes"] for answer in answers) / 2**20),
     }
-    if limit:
-        row |= {"limit": round(limit), "of_limit": round(processor / limit, 3)}
-    return row
+    of_limit = statistics.median(a["tokens"] / a["processor_seconds"] / a["limit"] for a in answers)
+    return row | {"of_limit": round(of_limit, 3)}
 
 
 def ratios(rows: Sequence[Row], clock: str) -> list[Row]:

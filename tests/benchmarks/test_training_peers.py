@@ -92,17 +92,24 @@ def test_a_corpus_is_prepared_once_and_read_back(tmp_path):
 
 
 def test_rows_are_medians_and_ratios_are_within_a_cell(capsys):
-    def row(system, cell, *rates):
+    def row(system, cell, *rates):  # at most three
         answers = [
-            {"tokens": rate, "updates": 2, "seconds": 2.0, "processor_seconds": 1.0, "peak_bytes": 3 << 20}
-            for rate in rates
+            {
+                "tokens": rate,
+                "updates": 2,
+                "seconds": 2.0,
+                "processor_seconds": 1.0,
+                "peak_bytes": 3 << 20,
+                "limit": limit,
+            }
+            for rate, limit in zip(rates, (1000.0, 1000.0, 800.0), strict=False)
         ]
-        return row_of(cell, system, {"padding": 0.05}, answers, 1, 1000.0)
+        return row_of(cell, system, {"padding": 0.05}, answers, 1)
 
     rows = [row("jax", "tiny", 300, 500, 400), row("plain-torch", "tiny", 100), row("joeynmt", "small", 50)]
     assert rows[0]["tokens_per_processor_second"] == 400
     assert rows[0]["tokens_per_second"] == 200
-    assert rows[0]["of_limit"] == 0.4
+    assert rows[0]["of_limit"] == 0.5  # of 0.3, 0.5 and 400 / 800: each round beside its own limit
     assert rows[0]["tokens_per_update"] == 200
     (found,) = ratios(rows, "tokens_per_processor_second")
     assert found["to plain-torch"] == 4.0
