@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 RUN := runs/first-light
+MINUTES := 5
 BACKENDS := torch tensorflow jax
 # What differs between the backends; everything else is tested once.
 NO_BACKEND := $(patsubst %,tests/training/test_%.py,batches data durable ranking report stopping)
@@ -30,7 +31,7 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 # Minutes on the embedded sentences; a second call finds the bundle and does not train again.
 $(RUN)/bundle/manifest.json: | $(VENV)/run.stamp
 	rm -rf $(RUN)
-	KERAS_BACKEND=torch $(BIN)/python -m keras_transformer.fit --preset tiny --output $(RUN) --max-minutes 5
+	KERAS_BACKEND=torch $(BIN)/python -m keras_transformer.fit --preset tiny --output $(RUN) --max-minutes $(MINUTES)
 	$(BIN)/python export/to_onnx.py $(RUN) --precision fp32,int8
 
 run: $(VENV)/run.stamp $(RUN)/bundle/manifest.json

@@ -10,7 +10,7 @@ def attend_in_two_products(query, keys, values, mask=None, kept=None):
     """softmax(QKᵀ/√K) V in each head.
 
     The gradient reads the same copies by head that the products read, so that each array is turned round once: on a
-    CPU a tenth of a small model's update under JAX and TensorFlow, less under torch (measured).
+    CPU a tenth of a small model's update under JAX and TensorFlow (measured).
 
     Args:
         query: float (B, T, H, K).

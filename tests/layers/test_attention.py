@@ -208,7 +208,7 @@ def test_a_mask_or_an_odd_length_keeps_jax_from_the_flash_kernel(length, padded,
     """On a GPU Keras under JAX asks it in bfloat16, and it refuses these; otherwise Keras chooses."""
     asked = []
     real = ops.dot_product_attention
-    monkeypatch.setattr(attention, "_has_fused_kernel", lambda query, keys: True)
+    monkeypatch.setattr(attention, "_has_fused_kernel", lambda query: True)
     monkeypatch.setattr(
         ops, "dot_product_attention", lambda *a, **k: (asked.append(k["flash_attention"]), real(*a, **k))[1]
     )
