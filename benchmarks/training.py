@@ -70,25 +70,25 @@ def measure(
             print(f"{cell.name}: {system} ready: {worker.first}", file=sys.stderr, flush=True)
         answers = {system: [] for system in systems}
         for number in range(options.rounds):
+            before = product_rate(cores[0])
             for system in systems:
-                before = product_rate(cores[0])
                 answer = workers[system].ask({"updates": ROUND})
-                product = (before + product_rate(cores[0])) / 2
-                answers[system].append(answer | {"product": product, "limit": product / operations})
+                after = product_rate(cores[0])
+                answers[system].append(answer | {"limit": (before + after) / 2 / operations})
+                before = after
                 rate = answer["tokens"] / answer["processor_seconds"]
                 print(
                     f"{cell.name}: round {number + 1}: {system}: {rate:.0f} tokens a processor second",
                     file=sys.stderr,
                 )
-        products = [answer["product"] for system in systems for answer in answers[system]]
-        product = statistics.median(products)
+        limit = statistics.median(answer["limit"] for rounds in answers.values() for answer in rounds)
         facts = {
             "cell": cell.name,
             "pairs": len(corpus.sources),
             "vocabulary": corpus.model.vocabulary_size,
             "operations_per_target_token": round(operations),
-            "gemm_gflops_one_core": round(product / 1e9, 1),
-            "limit_one_core": round(product / operations),
+            "gemm_gflops_one_core": round(limit * operations / 1e9, 1),
+            "limit_one_core": round(limit),
         }
         print(json.dumps(facts), flush=True)
         return facts, [

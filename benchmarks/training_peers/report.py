@@ -74,7 +74,7 @@ def print_table(rows: Sequence[Row], clock: str) -> None:
     for row in rows:
         ratio = by_system.get((row["cell"], row["cores"], row["system"]), {})
         values = [row["tokens_per_second"], row["tokens_per_processor_second"]]
-        values.append(f"{row['of_limit']:.0%}" if "of_limit" in row else "")
+        values.append(f"{row['of_limit']:.0%}")
         values += [ratio.get(f"to {name}", "") for name in (JOEYNMT, "joeynmt", "plain-torch")]
         values += [f"{row['padding']:.1%}" if "padding" in row else "", row["peak_mb"]]
         table.add_row(row["cell"], row["system"], str(row["cores"]), *map(str, values))

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_transformer.layers.own_gradient import own_gradient
+
 
 def mean_log_partition(hidden, table, shares, chunk_logits, needs_gradient=True):
     """Σ over tokens of share · logsumexp(hidden · tableᵀ), a chunk of tokens at a time.
@@ -43,7 +45,7 @@ def mean_log_partition(hidden, table, shares, chunk_logits, needs_gradient=True)
 
         return ops.fori_loop(0, chunks, add_chunk, ops.zeros((), "float32"))
 
-    @ops.custom_gradient
+    @own_gradient
     def value_and_gradient_of(hidden, table):
         hidden_chunks, transposed = in_chunks(hidden), ops.transpose(table)
 
@@ -77,9 +79,7 @@ def mean_log_partition(hidden, table, shares, chunk_logits, needs_gradient=True)
         total, to_hidden, to_table = ops.fori_loop(0, chunks, add_chunk, start)
         to_hidden = ops.reshape(to_hidden, (-1, model_dim))[:count]  # (N, D)
 
-        def gradient(*args, upstream=None):
-            if upstream is None:  # torch passes it by name, TensorFlow and JAX by position
-                (upstream,) = args
+        def gradient(upstream):
             row_scale = ops.cast((upstream * shares)[:, None], to_hidden.dtype)
             return row_scale * to_hidden, ops.cast(upstream * to_table, table.dtype)
 

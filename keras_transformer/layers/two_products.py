@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from keras_transformer.layers.own_gradient import own_gradient
+
 # Finite, so that a row without any allowed key gives a uniform average instead of NaN.
 BLOCKED_SCORE = -1e9
 
@@ -22,7 +24,8 @@ def attend_in_two_products(query, keys, values, mask=None, kept=None):
         float (B, T, H, K), in the dtype of `query`.
     """
     heads, width = query.shape[-2], query.shape[-1]
-    dtype, scale = query.dtype, query.shape[-1] ** -0.5
+    dtype, scale = query.dtype, width**-0.5
+    kept = None if kept is None else ops.cast(kept, "float32")
 
     def by_head(rows):  # (B, L, H, K) → (B·H, L, K)
         return ops.reshape(ops.transpose(rows, (0, 2, 1, 3)), (-1, ops.shape(rows)[1], width))
@@ -33,7 +36,7 @@ def attend_in_two_products(query, keys, values, mask=None, kept=None):
     def turned(rows):
         return ops.transpose(rows, (0, 2, 1))
 
-    @ops.custom_gradient
+    @own_gradient
     def attended(query, keys, values):
         query, keys, values = by_head(query), by_head(keys), by_head(values)
         scores = ops.cast(ops.matmul(query, turned(keys)), "float32") * scale  # (B·H, T, S)
@@ -42,17 +45,15 @@ def attend_in_two_products(query, keys, values, mask=None, kept=None):
         if mask is not None:  # a sum: torch's choice between arrays takes four times as long on a CPU
             scores = scores + ops.where(mask, 0.0, BLOCKED_SCORE)
         weights = ops.softmax(scores, axis=-1)
-        mixing = weights if kept is None else weights * ops.cast(kept, "float32")
+        mixing = weights if kept is None else weights * kept
         weights, mixing = (ops.reshape(array, rows) for array in (weights, mixing))
         mixing = ops.cast(mixing, dtype)
 
-        def gradient(*args, upstream=None):
-            if upstream is None:  # torch passes it by name, TensorFlow and JAX by position
-                (upstream,) = args
+        def gradient(upstream):
             upstream = by_head(upstream)
             to_weights = ops.cast(ops.matmul(upstream, turned(values)), "float32")
             if kept is not None:
-                to_weights = to_weights * ops.reshape(ops.cast(kept, "float32"), rows)
+                to_weights = to_weights * ops.reshape(kept, rows)
             shares = to_weights * weights
             to_scores = (shares - weights * ops.sum(shares, axis=-1, keepdims=True)) * scale
             to_scores = ops.cast(to_scores, dtype)

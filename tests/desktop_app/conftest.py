@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items):
     """A time limit that ends the process: what a signal raises inside a Tk callback is reported there and lost."""
     for item in items:
         if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.timeout(300, method="thread"))
+            item.add_marker(pytest.mark.timeout(method="thread"))
 
 
 def _missing(reason):
