@@ -2,7 +2,8 @@
 
 A finished output is ranked by its log-probability over the length penalty of Wu et al. 2016 (GNMT), eq. 14,
 without coverage: ((5 + length) / 6) ** length_penalty, EOS counted. A sentence is done when no unfinished
-output can still beat the worst of those it is to return, whatever followed (Huang et al. 2017).
+output can still beat the worst of those it is to return, whatever followed (Huang et al. 2017), in at most 10
+tokens more than the longest of these has.
 
 Letters: B sentences, K = beam_size, R = B·K rows, C = 2·K candidates, V vocabulary. Beam k of slot b lives in
 row b·K + k; which of a sentence's rows it is says nothing about its rank.
@@ -21,6 +22,7 @@ from keras_transformer.decoding.candidates import best_candidates, is_sound, sum
 from keras_transformer.decoding.slots import SlotOptions, Slots
 from keras_transformer.decoding.steps import BeamStep, Ended, Hypothesis, IntArray, RankingStep
 
+MOST_LONGER = 10  # tokens; what is longer than a finished output by more is hardly ever the better one
 _LEAST_LARGEST = -30.0  # of the largest log-probability of a row, of which no vocabulary has less than -log V
 _NONE = float("-inf")  # total of a beam that holds no output
 # Of an output with one more token: its total, the token, and the beam it comes from.
@@ -44,8 +46,20 @@ class _Candidates(NamedTuple):
 
 
 class _Ranked(NamedTuple):
-    score: float  # log-probability over length penalty
-    hypothesis: Hypothesis
+    """An output that goes no further.
+
+    Attributes:
+        score: Its log-probability over the length penalty.
+        tokens: Without EOS.
+        totals: Log-probabilities after each token, EOS counted where it has ended.
+        finished, cut: See `Hypothesis`.
+    """
+
+    score: float
+    tokens: list[int]
+    totals: list[float]
+    finished: bool = False
+    cut: bool = False
 
 
 @dataclass(slots=True)
@@ -53,7 +67,9 @@ class _Sentence:
     """What is known of a sentence.
 
     Attributes:
-        mildest: The length penalty of the longest output.
+        limit: Most tokens of an output, EOS counted.
+        longest: The same, of those that may still beat the finished ones.
+        mildest: The length penalty of an output as long as that.
         outputs: (K), the tokens of each beam.
         totals: (K), log-probabilities of the outputs.
         earlier: (K), the totals after each of its tokens.
@@ -63,6 +79,8 @@ class _Sentence:
         worst: Score of the last one finished, once there are enough.
     """
 
+    limit: int
+    longest: int
     mildest: float
     outputs: list[list[int]]
     totals: list[float]
@@ -110,6 +128,8 @@ class BeamSearch(Slots):
         self._num_hypotheses = num_hypotheses
         self._beams = [
             _Sentence(
+                limit=limit,
+                longest=limit,
                 mildest=_penalty(limit, length_penalty),
                 outputs=[[] for _ in range(beam_size)],
                 totals=[0.0, *[_NONE] * (beam_size - 1)],
@@ -135,7 +155,7 @@ class BeamSearch(Slots):
             best = children[0][0] if children else _NONE
             # A total only falls, and the longest output has the mildest penalty; a worst of -inf beats -inf alone.
             over = sentence.worst >= best / sentence.mildest
-            if self._length == self._limits[slot]:
+            if self._length >= sentence.longest:
                 self._leave_unfinished(sentence, children, penalty)
                 over = True
             if not over:
@@ -236,19 +256,22 @@ class BeamSearch(Slots):
         score = total / penalty
         if score <= sentence.worst:
             return
-        hypothesis = _hypothesis(sentence.outputs[beam], [*sentence.earlier[beam], total], finished=True)
-        _insert(sentence.finished, _Ranked(score, hypothesis))
+        totals = [*sentence.earlier[beam], total]
+        _insert(sentence.finished, _Ranked(score, sentence.outputs[beam], totals, finished=True))
         del sentence.finished[self._num_hypotheses :]
         if len(sentence.finished) == self._num_hypotheses:
             sentence.worst = sentence.finished[-1].score
+            longest = max(len(ranked.totals) for ranked in sentence.finished)
+            sentence.longest = min(longest + MOST_LONGER, sentence.limit)
+            sentence.mildest = _penalty(sentence.longest, self._length_penalty)
 
     def _leave_unfinished(self, sentence: _Sentence, children: list[_Child], penalty: float) -> None:
         """Outputs at their limit are kept if there are not enough finished ones."""
         if sentence.worst > _NONE:
             return
         for total, token, beam in children:
-            hypothesis = _hypothesis([*sentence.outputs[beam], token], [*sentence.earlier[beam], total])
-            _insert(sentence.unfinished, _Ranked(total / penalty, hypothesis))
+            tokens, totals = [*sentence.outputs[beam], token], [*sentence.earlier[beam], total]
+            _insert(sentence.unfinished, _Ranked(total / penalty, tokens, totals))
 
     def _cut_loops(self, number: int, sentence: _Sentence) -> bool:
         """Outputs that repeat themselves without end go no further; whether the sentence has no other left."""
@@ -257,21 +280,18 @@ class BeamSearch(Slots):
             if keep is not None:
                 totals = sentence.earlier[beam][:keep]
                 score = totals[-1] / _penalty(keep, self._length_penalty)
-                hypothesis = _hypothesis(output[:keep], totals, cut=True)
-                _insert(sentence.unfinished, _Ranked(score, hypothesis))
+                _insert(sentence.unfinished, _Ranked(score, output[:keep], totals, cut=True))
                 sentence.totals[beam] = _NONE
         return max(sentence.totals) == _NONE
 
     def _ended(self, slot: int) -> Ended:
         sentence = self._beams[slot]
-        found = [ranked.hypothesis for ranked in sentence.finished]
-        seen = {hypothesis.tokens.tobytes() for hypothesis in found}
-        for _, hypothesis in sentence.unfinished:
-            if hypothesis.tokens.tobytes() not in seen:  # two loops may be cut to the same output
-                seen.add(hypothesis.tokens.tobytes())
-                found.append(hypothesis)
+        found: dict[tuple[int, ...], _Ranked] = {}
+        for ranked in sentence.finished + sentence.unfinished:
+            found.setdefault(tuple(ranked.tokens), ranked)  # two loops may be cut to the same output
         sentence.totals = [_NONE] * self._width
-        return Ended(self._sentences[slot], tuple(found[: self._num_hypotheses]))
+        kept = list(found.values())[: self._num_hypotheses]
+        return Ended(self._sentences[slot], tuple(map(_hypothesis, kept)))
 
     def _keep(self, slots: list[int], rows: IntArray) -> None:
         super()._keep(slots, rows)
@@ -286,11 +306,9 @@ def _num_shared(tokens: list[int], others: list[int]) -> int:
     return min(len(tokens), len(others))
 
 
-def _hypothesis(
-    tokens: list[int], totals: list[float], *, finished: bool = False, cut: bool = False
-) -> Hypothesis:
-    log_probs = np.diff(np.array(totals), prepend=0.0).astype(np.float32)
-    return Hypothesis(np.array(tokens, np.int64), log_probs, finished, cut)
+def _hypothesis(ranked: _Ranked) -> Hypothesis:
+    log_probs = np.diff(np.array(ranked.totals), prepend=0.0).astype(np.float32)
+    return Hypothesis(np.array(ranked.tokens, np.int64), log_probs, ranked.finished, ranked.cut)
 
 
 def check_beam(beam_size: int, length_penalty: float, num_hypotheses: int) -> None:

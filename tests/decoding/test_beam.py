@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from keras_transformer.decoding import (
     Cancellation,
     Cancelled,
     LoopGuard,
+    beam,
     beam_search,
     greedy_search,
 )
@@ -27,8 +29,8 @@ def penalty(length, exponent):
     return ((5.0 + length) / 6.0) ** exponent
 
 
-def plain_search(tree, sentence, limit, beam_size, length_penalty, num_hypotheses):
-    """The rules in lists, to the limit, without an early stop: (tokens, finished) a hypothesis."""
+def plain_search(tree, sentence, limit, beam_size, length_penalty, num_hypotheses, most_longer=10):
+    """The rules in lists, to the limit or `most_longer` beyond the finished: (tokens, finished) a hypothesis."""
     live, pool, order = [((), 0.0)], [], itertools.count()
     for length in range(1, limit + 1):
         every = []
@@ -42,6 +44,9 @@ def plain_search(tree, sentence, limit, beam_size, length_penalty, num_hypothese
                 pool.append((total / penalty(length, length_penalty), next(order), (live[rank][0], True)))
         rest = [one for one in best if one[1] != EOS][:beam_size]
         live = [((*live[rank][0], token), -total) for total, token, rank in rest]
+        lengths = [len(tokens) + 1 for _, _, (tokens, _) in sorted(pool)[:num_hypotheses]]
+        if len(lengths) == num_hypotheses and length >= max(lengths) + most_longer:
+            break
     found = [hypothesis for _, _, hypothesis in sorted(pool)]
     return (found + [(prefix, False) for prefix, _ in live])[:num_hypotheses]
 
@@ -74,11 +79,12 @@ def test_it_finds_what_the_rules_say_without_its_short_cuts(tree, data):
     num_hypotheses = data.draw(st.integers(1, beam_size))
     exponent = data.draw(st.sampled_from([0.0, 0.6, 1.0, 2.5]))
     limits = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
-    found = search(
-        tree, range(len(limits)), limits, beam_size, length_penalty=exponent, num_hypotheses=num_hypotheses
-    )
+    most_longer = data.draw(st.sampled_from([0, 1, 2, 10]))
+    options = {"length_penalty": exponent, "num_hypotheses": num_hypotheses}
+    with mock.patch.object(beam, "MOST_LONGER", most_longer):
+        found = search(tree, range(len(limits)), limits, beam_size, **options)
     for sentence, limit in enumerate(limits):
-        expected = plain_search(tree, sentence, limit, beam_size, exponent, num_hypotheses)
+        expected = plain_search(tree, sentence, limit, beam_size, exponent, num_hypotheses, most_longer)
         assert listed(found[sentence]) == expected
 
 
@@ -200,9 +206,24 @@ def test_it_stops_as_soon_as_nothing_can_win_and_not_before():
     assert sure.steps == 1  # what goes on has 0.1 at most
     unsure = TreeStep(Table(rows | {(): {EOS: 0.55, 3: 0.45}, (3,): {3: 1.0}}), [0], 2)
     search(None, [0], 30, 2, step=unsure, length_penalty=1.0)
-    # ln 0.55 = -0.598 at length 1. ln 0.45 = -0.799 may still win while its penalty can grow to 35/6:
-    # it is given up when ln 0.45 + n ln 0.5 < -0.598 · 35/6 = -3.49, that is with n = 4, after 6 tokens.
-    assert unsure.steps == 6
+    # ln 0.55 = -0.598 at length 1. ln 0.45 = -0.799 may still win while its penalty can grow to 16/6, that of 10
+    # tokens more: it is given up when ln 0.45 + n ln 0.5 < -0.598 · 16/6 = -1.59, with n = 2, after 4 tokens.
+    assert unsure.steps == 4
+    # Up to a limit of 5 tokens, 10/6: -1.0, with n = 1.
+    unsure = TreeStep(Table(rows | {(): {EOS: 0.55, 3: 0.45}, (3,): {3: 1.0}}), [0], 2)
+    search(None, [0], 5, 2, step=unsure, length_penalty=1.0)
+    assert unsure.steps == 3
+
+
+def test_an_output_much_longer_than_a_finished_one_is_not_waited_for():
+    rows = {(): {EOS: 0.4, 3: 0.6}} | {(3,) * n: {3: 1.0} for n in range(1, 40)}
+    step = TreeStep(Table(rows | {(3,) * 10: {EOS: 1.0}}), [0], 2)
+    (found,) = search(None, [0], 30, 2, step=step, length_penalty=1.0)
+    assert listed(found) == [((3,) * 10, True)]  # 11 tokens with EOS: 10 more than the other
+    step = TreeStep(Table(rows | {(3,) * 11: {EOS: 1.0}}), [0], 2)
+    (found,) = search(None, [0], 30, 2, step=step, length_penalty=1.0)
+    assert listed(found) == [((), True)]
+    assert step.steps == 11
 
 
 def test_ties_go_to_the_lowest_token_then_to_the_better_output():
