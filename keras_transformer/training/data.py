@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow
 import tokenizers
 from datasets import concatenate_datasets
+from datasets.fingerprint import Hasher
 
 from keras_transformer.config import ModelConfig
 from keras_transformer.errors import UserError
@@ -123,25 +124,29 @@ def _read(config):
     """Cleaned training and validation text, and the report of what was dropped."""
     data = config.data
     languages = (data.source_language, data.target_language)
+    left_out = ()
     if data.train:
-        corpus, source = read_parallel(*data.train), " ".join(data.train)
+        train, source = read_parallel(*data.train), " ".join(data.train)
     elif data.dataset:
-        corpus, source = read_dataset(data.dataset, data.subset, *languages), data.dataset
+        train, source = read_dataset(data.dataset, data.subset, *languages), data.dataset
     else:
-        corpus, source = read_embedded("train", *languages), "embedded (Tatoeba)"
+        train, source = read_embedded("train", *languages), "embedded (Tatoeba)"
     if data.valid:
-        valid, train = read_parallel(*data.valid), corpus
+        valid = read_parallel(*data.valid)
     elif not (data.train or data.dataset):
-        valid, train = read_embedded("valid", *languages), corpus
+        valid = read_embedded("valid", *languages)
     else:
-        valid, train = _hold_out(corpus, data.valid_pairs)
+        left_out = _to_hold_out(len(train), data.valid_pairs)
+        valid = train.select(left_out)
     valid, valid_report = clean(valid)
+    if len(left_out):
+        valid_report = valid_report.numbered(left_out)
     held_out = concatenate_datasets([valid, read_embedded("test")]) if data.exclude_held_out else valid
-    train, train_report = clean(train, held_out=held_out)
+    train, train_report = clean(train, held_out=held_out, left_out=left_out)
     rates = {kind: getattr(data, f"augment_{kind}_rate") for kind in KINDS}
     train, added = augment(train, rates, config.train.seed)
     # One fixed shuffle: the first pairs, which calibrate and teach the vocabulary, are a fair sample.
-    train = train.shuffle(seed=0).flatten_indices()
+    train = _shuffled(train)
     report = {
         "source": source,
         "hub_datasets": [data.dataset] if data.dataset and not Path(data.dataset).exists() else [],
@@ -152,15 +157,37 @@ def _read(config):
     return train, valid, report, (train_report, valid_report)
 
 
-def _hold_out(corpus, pairs):
-    """The last `pairs` of a shuffled corpus, at most a tenth of it, and the rest."""
-    pairs = min(pairs, len(corpus) // 10)
+def _to_hold_out(count, pairs):
+    """The rows of `pairs` of a corpus of `count`, at most a tenth of it, drawn at random, ascending."""
+    pairs = min(pairs, count // 10)
     if not pairs:
         raise UserError(
-            f"A corpus must have at least 10 pairs to hold some out, got {len(corpus)}. Give --valid SRC TGT."
+            f"A corpus must have at least 10 pairs to hold some out, got {count}. Give --valid SRC TGT."
         )
-    order = np.random.default_rng(0).permutation(len(corpus))
-    return corpus.select(np.sort(order[:pairs])), corpus.select(np.sort(order[pairs:]))
+    return np.sort(_order(count)[:pairs])
+
+
+def _order(count):
+    """A fixed permutation."""
+    return np.random.default_rng(0).permutation(count)
+
+
+def _shuffled(dataset):
+    """All rows in a fixed, drawn order, on disk. `Dataset.shuffle` takes 48 bytes a row for a list of numbers."""
+    text = dataset.with_format("arrow")
+    return text.map(
+        _rows_in_order,
+        with_indices=True,
+        batched=True,
+        batch_size=10_000,
+        fn_kwargs={"text": text, "order": _order(len(text))},
+        new_fingerprint=Hasher.hash(["shuffled", dataset._fingerprint]),  # or the order would be hashed
+        desc="shuffling",
+    ).with_format(None)
+
+
+def _rows_in_order(_, indices, text, order):
+    return text[order[indices]]
 
 
 def _tokenise(dataset, tokenizer, data_config):

@@ -46,6 +46,23 @@ def test_each_rule_drops_and_counts_its_pairs():
     assert str(report).startswith("2 of 10 pairs kept; dropped: 2 empty (row 2, 3); 1 overlong (row 4);")
 
 
+def test_rows_left_out_are_neither_looked_at_nor_counted_and_the_others_keep_their_numbers():
+    pairs = corpus(("A", "B"), ("", "left out"), ("A", "B"), ("C ", "D"), ("", "E"), ("A", "B"))
+    dataset, report = clean(pairs, left_out=[0, 1])
+    assert kept(dataset) == [("A", "B"), ("C", "D")]
+    assert (report.read, report.kept) == (4, 2)
+    assert {rule: rows for rule, rows in report.examples.items() if rows} == {"empty": [5], "duplicate": [6]}
+    assert kept(clean(pairs)[0]) == [("A", "B"), ("C", "D")]  # not the same text to the cache
+
+
+def test_the_report_of_a_selection_tells_the_rows_of_the_whole():
+    report = clean(corpus(("A", "B"), ("", "B"), ("A", "B")))[1].numbered([10, 20, 30])
+    assert {rule: rows for rule, rows in report.examples.items() if rows} == {
+        "empty": [21],
+        "duplicate": [31],
+    }
+
+
 def test_held_out_matches_either_side():
     dataset, _ = clean(corpus(("A", "TIENIMI!"), ("B", "C")), held_out=corpus(("Hold me", "Tienimi.")))
     assert kept(dataset) == [("B", "C")]

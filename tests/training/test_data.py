@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import tracemalloc
 
 import datasets
+import numpy as np
 import pyarrow
 import pytest
 from rich.console import Console
@@ -95,6 +97,23 @@ def test_all_batches_are_tokenised_by_one_tokenizer(monkeypatch):
     assert len(opened) == 1
     assert [table.num_rows for table in tables] == [2, 2, 1]
     assert tables[0].column("target_ids").to_pylist()[1] == learnt.encode("tre tre tre")
+
+
+def test_shuffling_moves_every_pair_and_keeps_no_list_of_numbers():
+    """`Dataset.select` and `Dataset.shuffle` hold 48 bytes a row."""
+    count = 200_000
+    text = datasets.Dataset(pyarrow.table({"source": np.arange(count), "target": -np.arange(count)}))
+    tracemalloc.start()
+    shuffled = data._shuffled(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 24 * count  # the order itself has 8, a batch of 10,000 rows the rest
+    sources = np.asarray(shuffled.data.table.column("source"))
+    np.testing.assert_array_equal(np.sort(sources), np.arange(count))
+    assert np.count_nonzero(sources == np.arange(count)) < 10
+    np.testing.assert_array_equal(shuffled.data.table.column("target"), -sources)
+    assert shuffled[0] == {"source": sources[0], "target": -sources[0]}
+    assert data._shuffled(text)[:100] == shuffled[:100]
 
 
 @pytest.fixture
