@@ -89,7 +89,7 @@ def clean(
 
     Returns:
         The kept pairs, stripped of outer white space, on disk where `dataset` is; and the report. Memory
-        is some 40 bytes a pair, whatever the length of its text. The same text is examined once.
+        is some 30 bytes a pair, whatever the length of its text. The same text is examined once.
     """
     # The fingerprint of a data set stands for its text.
     texts = [dataset._fingerprint, held_out._fingerprint if held_out is not None else ""]
