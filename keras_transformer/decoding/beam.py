@@ -67,8 +67,7 @@ class _Sentence:
     """What is known of a sentence.
 
     Attributes:
-        limit: Most tokens of an output, EOS counted.
-        longest: The same, of those that may still beat the finished ones.
+        longest: Most tokens of an output that may still beat the finished ones, EOS counted.
         mildest: The length penalty of an output as long as that.
         outputs: (K), the tokens of each beam.
         totals: (K), log-probabilities of the outputs.
@@ -79,7 +78,6 @@ class _Sentence:
         worst: Score of the last one finished, once there are enough.
     """
 
-    limit: int
     longest: int
     mildest: float
     outputs: list[list[int]]
@@ -128,7 +126,6 @@ class BeamSearch(Slots):
         self._num_hypotheses = num_hypotheses
         self._beams = [
             _Sentence(
-                limit=limit,
                 longest=limit,
                 mildest=_penalty(limit, length_penalty),
                 outputs=[[] for _ in range(beam_size)],
@@ -151,7 +148,7 @@ class BeamSearch(Slots):
         done = []
         for nth, slot in enumerate(self._running):
             sentence = self._beams[slot]
-            children = self._children(sentence, found, nth, penalty)
+            children = self._children(slot, found, nth, penalty)
             best = children[0][0] if children else _NONE
             # A total only falls, and the longest output has the mildest penalty; a worst of -inf beats -inf alone.
             over = sentence.worst >= best / sentence.mildest
@@ -211,7 +208,7 @@ class BeamSearch(Slots):
         places = vocabulary_size * best_of.beams + best_of.tokens
         return _Candidates(best_of.totals.tolist(), places.tolist(), vocabulary_size, tokens)
 
-    def _children(self, sentence: _Sentence, found: _Candidates, nth: int, penalty: float) -> list[_Child]:
+    def _children(self, slot: int, found: _Candidates, nth: int, penalty: float) -> list[_Child]:
         """The best K of the nth candidates that do not end; those among the best K that end are finished."""
         width, vocabulary_size, tokens = self._width, found.vocabulary_size, found.tokens
         children: list[_Child] = []
@@ -226,7 +223,7 @@ class BeamSearch(Slots):
                 if len(children) == width:
                     break
             elif column < width:
-                self._finish(sentence, total, beam, penalty)
+                self._finish(slot, total, beam, penalty)
         return children
 
     def _go_on(self, sentence: _Sentence, children: list[_Child]) -> list[tuple[int, int, int]]:
@@ -251,9 +248,9 @@ class BeamSearch(Slots):
         sentence.totals, sentence.ranks = totals, ranks
         return rows
 
-    def _finish(self, sentence: _Sentence, total: float, beam: int, penalty: float) -> None:
+    def _finish(self, slot: int, total: float, beam: int, penalty: float) -> None:
         """Keep an output that ends, if it is among the best of its sentence."""
-        score = total / penalty
+        sentence, score = self._beams[slot], total / penalty
         if score <= sentence.worst:
             return
         totals = [*sentence.earlier[beam], total]
@@ -262,7 +259,7 @@ class BeamSearch(Slots):
         if len(sentence.finished) == self._num_hypotheses:
             sentence.worst = sentence.finished[-1].score
             longest = max(len(ranked.totals) for ranked in sentence.finished)
-            sentence.longest = min(longest + MOST_LONGER, sentence.limit)
+            sentence.longest = min(longest + MOST_LONGER, self._limits[slot])
             sentence.mildest = _penalty(sentence.longest, self._length_penalty)
 
     def _leave_unfinished(self, sentence: _Sentence, children: list[_Child], penalty: float) -> None:

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from keras_transformer.text.chosen_rows import map_chosen
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -59,14 +62,9 @@ def augment(dataset: "Dataset", rates: dict[str, float], seed: int) -> tuple["Da
         if not rates[kind]:
             continue
         drawn = np.random.default_rng((seed, number)).permutation(len(dataset))
-        rows = np.sort(drawn[: round(rates[kind] * len(dataset))])
-        again = dataset.select(rows).map(
-            _again,
-            batched=True,
-            batch_size=10_000,
-            fn_kwargs={"kind": kind},
-            desc=f"augmenting: {kind}",
-        )
+        chosen = np.zeros(len(dataset), np.bool_)
+        chosen[drawn[: round(rates[kind] * len(dataset))]] = True
+        again = map_chosen(dataset, chosen, partial(_again, kind=kind), f"augmenting: {kind}")
         added[kind] = len(again)
         parts += [again] if len(again) else []
     return concatenate_datasets(parts) if len(parts) > 1 else dataset, added

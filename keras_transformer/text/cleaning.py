@@ -6,12 +6,12 @@ import re
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_transformer.text.chosen_rows import map_chosen
 from keras_transformer.text.content_cache import made_once
 
 if TYPE_CHECKING:
@@ -103,15 +103,7 @@ def clean(
 
     with np.load(made_once(key, ".npz", write)) as found:
         kept, report = found["kept"], CleaningReport(**json.loads(str(found["report"])))
-    # Not `select`: it makes a list of numbers, 48 bytes a pair.
-    cleaned = dataset.map(
-        _strip_kept,
-        with_indices=True,
-        batched=True,
-        batch_size=10_000,
-        fn_kwargs={"kept": kept},
-        desc="cleaning",
-    )
+    cleaned = map_chosen(dataset, kept, _strip, "cleaning")
     return cleaned, report
 
 
@@ -172,11 +164,8 @@ def _stripped_pairs(dataset: "Dataset") -> Iterator[tuple[str, str]]:
             yield (source or "").strip(), (target or "").strip()  # a hub's null is empty
 
 
-def _strip_kept(
-    rows: dict[str, list[str]], indices: list[int], kept: NDArray[np.bool_]
-) -> dict[str, list[str]]:
-    chosen = kept[indices].tolist()
-    return {side: [text.strip() for text in compress(rows[side], chosen)] for side in ("source", "target")}
+def _strip(rows: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {side: [text.strip() for text in rows[side]] for side in ("source", "target")}
 
 
 def _sentence_hashes(dataset: "Dataset") -> set[int]:

@@ -95,8 +95,7 @@ def prepare(config, folder, console):
                 f"The {name} corpus must hold at least one usable pair, cleaning left none: see "
                 f"{folder / 'data_report.json'}. Check the files, data.max_pieces and data.max_length_ratio."
             )
-    order = np.random.default_rng(0).permutation(len(valid))
-    valid_texts = [(row["source"], row["target"]) for row in valid.select(order)]
+    valid_texts = [(row["source"], row["target"]) for row in valid.select(_order(len(valid)))]
     return Prepared(tokenizer, model_config, train_tokens, valid_tokens, valid_texts, report)
 
 
