@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from datasets import Dataset
 
@@ -53,6 +54,14 @@ def test_rows_left_out_are_neither_looked_at_nor_counted_and_the_others_keep_the
     assert (report.read, report.kept) == (4, 2)
     assert {rule: rows for rule, rows in report.examples.items() if rows} == {"empty": [5], "duplicate": [6]}
     assert kept(clean(pairs)[0]) == [("A", "B"), ("C", "D")]  # not the same text to the cache
+
+
+def test_the_first_of_many_equals_stays_in_order():
+    chosen = np.random.default_rng(0).integers(0, 700, 2000)
+    pairs = [(f"source {number}", f"target {number}") for number in chosen]
+    dataset, report = clean(corpus(*pairs))
+    assert kept(dataset) == list(dict.fromkeys(pairs))
+    assert report.dropped["duplicate"] == 2000 - len(set(pairs))
 
 
 def test_the_report_of_a_selection_tells_the_rows_of_the_whole():
