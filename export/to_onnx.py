@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
+        _refuse_repeated([name for name, *_ in options.test])
         run = options.run or newest_run(Path("runs"))
         checkpoint = load_checkpoint(find_checkpoint(run))
         target = options.output or checkpoint.run / "bundle"
@@ -148,6 +149,14 @@ def _parser() -> argparse.ArgumentParser:
         "token, for `translate --shortlist`",
     )
     return parser
+
+
+def _refuse_repeated(names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(
+                f"--test must name each set once, got {name!r} {names.count(name)} times. Rename one."
+            )
 
 
 def _tokens(text: str) -> int:

@@ -29,13 +29,20 @@ _HOMES = {
     "WarmupInverseSquareRoot": "training.schedule",
 }
 
+# What a saved model is made of: `keras.models.load_model` finds a class once its module is imported, so that one of
+# these names brings all.
+_SAVED = ("model", "training.losses", "training.schedule")
+
 __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = _HOMES[name]
+    for module in _SAVED if home in _SAVED else (home,):
+        importlib.import_module(f"{__name__}.{module}")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
 
 
 def __dir__() -> list[str]:

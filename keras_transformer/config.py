@@ -144,6 +144,7 @@ class DataConfig:
         )
         _require(self.max_pieces >= 1, "data.max_pieces", "be at least 1", self.max_pieces)
         _require(self.max_length_ratio > 1, "data.max_length_ratio", "be above 1", self.max_length_ratio)
+        _require(self.vocabulary_pairs >= 0, "data.vocabulary_pairs", "be at least 0", self.vocabulary_pairs)
         _require(self.valid_pairs >= 1, "data.valid_pairs", "be at least 1", self.valid_pairs)
         for name in ("augment_capitals_rate", "augment_title_case_rate", "augment_no_full_stop_rate"):
             _require(0 <= getattr(self, name) <= 1, f"data.{name}", "be in [0, 1]", getattr(self, name))
@@ -226,6 +227,9 @@ class TrainConfig:
             f"be at most train.max_steps ({self.max_steps})",
             self.cooldown_steps,
         )
+        _require(0 <= self.beta_2 < 1, "train.beta_2", "be in [0, 1)", self.beta_2)
+        _require(self.epsilon > 0, "train.epsilon", "be above 0", self.epsilon)
+        _require(0 <= self.seed < 2**32, "train.seed", "be in [0, 2^32)", self.seed)
         _require(0 <= self.ema_decay < 1, "train.ema_decay", "be in [0, 1)", self.ema_decay)
         metrics = ("chrf", "bleu", "loss")
         _require(
@@ -264,7 +268,12 @@ class SearchConfig:
     max_length_extra: int = 10
 
     def __post_init__(self) -> None:
-        _require(self.max_length_factor > 0, "search.max_length_factor", "be above 0", self.max_length_factor)
+        _require(
+            0 < self.max_length_factor <= 100,
+            "search.max_length_factor",
+            "be above 0 and at most 100",
+            self.max_length_factor,
+        )
         _require(
             self.max_length_extra >= 1, "search.max_length_extra", "be at least 1", self.max_length_extra
         )
@@ -280,6 +289,13 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
 
     def __post_init__(self) -> None:
+        special = (self.model.pad_id, self.model.bos_id, self.model.eos_id, self.model.unk_id)
+        _require(
+            special == (0, 1, 2, 3),
+            "model.pad_id, bos_id, eos_id, unk_id",
+            "be left as they are: the tokenizer sets them",
+            special,
+        )
         _require(
             self.data.max_pieces + 1 <= self.model.max_length,
             "data.max_pieces",
@@ -313,7 +329,7 @@ def load_config(
 
     Args:
         path: A TOML file with any of the sections model, data, train, search.
-        preset: One of tiny, small, base, big; without one the file stands on the paper's base.
+        preset: One of tiny, small, base, big; without one the file stands on the fields' defaults.
         overrides: Values in TOML's spelling; a bare word is a string.
         base: What all of them stand on, instead of the defaults.
         options: The command's own, by section and field. Rules are held against what all of them make together.
@@ -395,7 +411,8 @@ def _section_from(cls: type[_Section], section: str, values: dict[str, Any]) -> 
 
 
 def _typed(name: str, hint: Any, value: Any) -> Any:
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        _require(abs(value) < float("inf"), name, "be a finite number", value)  # NaN is not below either
         return float(value)
     if hint in (int, float, str, bool):
         _require(type(value) is hint, name, f"be of type {hint.__name__}", value)

@@ -7,6 +7,7 @@ import gzip
 import json
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -175,10 +176,10 @@ def read_file(path: Path) -> list[str]:
         UserError: the file cannot be read or a line is not UTF-8.
     """
     with open_input(path) as raw:
-        stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw
+        stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.suffix.lower() == ".gz" else raw
         try:
             return [line.removesuffix("\r") for lines in read_lines(stream, str(path)) for line in lines]
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"cannot read {path.absolute()}: {error}. Name a UTF-8 text file.") from None
 
 

@@ -5,6 +5,8 @@ KERAS_BACKEND=torch python -m keras_transformer.fit --preset small --train a.en 
 
 import argparse
 import dataclasses
+import importlib.util
+import json
 import os
 import sys
 import tempfile
@@ -14,6 +16,7 @@ from keras_transformer.config import PRESETS, load_config
 from keras_transformer.errors import UserError
 from keras_transformer.training.allocator import share_one_arena
 
+BACKENDS = ("torch", "tensorflow", "jax")
 EPILOG = """\
 Without arguments it trains the preset `tiny` on the embedded English–Italian sentences.
 Every field of the configuration can be set: --set train.batch_tokens=8192.
@@ -34,7 +37,7 @@ def parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("config", nargs="?", metavar="CONFIG.toml", help="fields over the preset's")
-    made.add_argument("--preset", choices=PRESETS, help="size of the model (tiny; base with a CONFIG)")
+    made.add_argument("--preset", choices=PRESETS, help="size of the model (tiny where there is no CONFIG)")
     text = made.add_mutually_exclusive_group()
     text.add_argument(
         "--train", nargs=2, metavar=("SRC", "TGT"), help="two files, a sentence a line, plain or .gz"
@@ -84,8 +87,10 @@ def resolve(arguments):
             raise UserError("--resume needs --output RUN: the folder of the run to go on with.")
         if arguments.largest_batch:
             raise UserError("--resume must keep the run's train.batch_tokens. Leave --largest-batch out.")
-        if config_path is None and preset is None and (output / "config.toml").is_file():
+        if config_path is None and preset is None:
             config_path = output / "config.toml"
+            if not config_path.is_file():
+                raise UserError(f"--resume must find {config_path}, found none. Name the folder of a run.")
     base = None
     if config_path is None and preset is None:
         base = _config_of(arguments.init_from)
@@ -127,13 +132,40 @@ def main(argv=None):
     arguments = parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
+        _choose_backend()
         config, folder = resolve(arguments)
         return _train(config, folder, arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        print(f"error: {error.filename} cannot be used: {error.strerror}.", file=sys.stderr)  # noqa: T201
+        return 2
     except KeyboardInterrupt:  # before `train` looks after signals
         return 130
+
+
+def _choose_backend():
+    """Keras takes TensorFlow where nobody chose a backend: where that is not installed, another one that is.
+
+    Raises:
+        UserError: KERAS_BACKEND names none that trains.
+    """
+    named = os.environ.get("KERAS_BACKEND")
+    if named and named not in BACKENDS:
+        raise UserError(f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}, got {named!r}.")
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
+    if installed and not named and _configured_backend() not in installed:
+        os.environ["KERAS_BACKEND"] = installed[0]
+
+
+def _configured_backend():
+    """What Keras's own file says; Keras writes it with "tensorflow" at its first import."""
+    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    try:
+        return json.loads((home / "keras.json").read_text("utf-8"))["backend"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return "tensorflow"
 
 
 def _train(config, folder, arguments):
@@ -149,20 +181,21 @@ def _train(config, folder, arguments):
         ) from None
 
     console = Console(stderr=True, soft_wrap=True)
-    if arguments.dry_run:
-        few = dataclasses.replace(config.train, max_steps=2, cooldown_steps=0, evaluate_pairs=4)
-        with tempfile.TemporaryDirectory() as scratch:
-            train(dataclasses.replace(config, train=few), Path(scratch) / "run", console)
-        console.print("dry run: reading, updating, evaluating and saving work")
-        return 0
     try:
-        signal_number = train(config, folder, console, arguments.resume, arguments.largest_batch)
+        if arguments.dry_run:
+            few = dataclasses.replace(config.train, max_steps=2, cooldown_steps=0, evaluate_pairs=4)
+            with tempfile.TemporaryDirectory() as scratch:
+                signal_number = train(dataclasses.replace(config, train=few), Path(scratch) / "run", console)
+            end = "dry run: reading, updating, evaluating and saving work"
+        else:
+            signal_number = train(config, folder, console, arguments.resume, arguments.largest_batch)
+            end = f"done: {folder}. Next: python export/to_onnx.py {folder}"
     except RunFailedError as error:
         print(f"failed: {error}", file=sys.stderr)  # noqa: T201
         return 1
     if signal_number is not None:
         return 128 + signal_number
-    console.print(f"done: {folder}. Next: python export/to_onnx.py {folder}", highlight=False)
+    console.print(end, highlight=False)
     return 0
 
 

@@ -227,13 +227,19 @@ class Transformer(keras.Model):
         """Set the weights from a file of `save_safetensors`, under any backend.
 
         Raises:
-            UserError: the file is missing, or its names or shapes are not this model's.
+            UserError: the file is missing or damaged, or its names or shapes are not this model's.
         """
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         if not Path(path).is_file():
             raise UserError(f"`path` must be a safetensors file, found none at {path}. Train one with fit.")
-        arrays = load_file(str(path))
+        try:
+            arrays = load_file(str(path))
+        except SafetensorError as error:
+            raise UserError(
+                f"{path} must be whole, it is not: {error}. Bring it back or train it anew."
+            ) from None
         named = self.named_weights()
         if arrays.keys() != named.keys():
             difference = sorted(arrays.keys() ^ named.keys())

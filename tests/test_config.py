@@ -116,7 +116,21 @@ def test_rules_are_held_against_what_overrides_and_options_make_together():
             "`train.precision` must be one of auto, float32, mixed_bfloat16, mixed_float16",
         ),
         (["train.jit_compile=yes"], "`train.jit_compile` must be auto, on or off, got 'yes'."),
-        (["search.max_length_factor=0"], "`search.max_length_factor` must be above 0, got 0.0."),
+        (
+            ["search.max_length_factor=0"],
+            "`search.max_length_factor` must be above 0 and at most 100, got 0.",
+        ),
+        (["search.max_length_factor=inf"], "`search.max_length_factor` must be a finite number, got inf."),
+        (["train.learning_rate=nan"], "`train.learning_rate` must be a finite number, got nan."),
+        (["train.beta_2=1.0"], "`train.beta_2` must be in [0, 1), got 1.0."),
+        (["train.epsilon=0"], "`train.epsilon` must be above 0, got 0.0."),
+        (["train.seed=-1"], "`train.seed` must be in [0, 2^32), got -1."),
+        (["train.seed=4294967296"], "`train.seed` must be in [0, 2^32), got 4294967296."),
+        (["data.vocabulary_pairs=-5"], "`data.vocabulary_pairs` must be at least 0, got -5."),
+        (
+            ["model.pad_id=5"],
+            "`model.pad_id, bos_id, eos_id, unk_id` must be left as they are: the tokenizer",
+        ),
         (["search.max_length_extra=0"], "`search.max_length_extra` must be at least 1, got 0."),
     ],
 )

@@ -94,15 +94,18 @@ def test_without_sacrebleu_the_error_names_the_extra(monkeypatch):
 
 def test_files_are_read_plain_or_packed(tmp_path):
     text = "uno\r\n\ndue\u2028tre\n".encode()
-    plain, packed = tmp_path / "a.it", tmp_path / "a.it.gz"
+    plain, packed = tmp_path / "a.it", tmp_path / "a.it.GZ"
     plain.write_bytes(text)
     packed.write_bytes(gzip.compress(text))
     assert evaluate.read_file(plain) == evaluate.read_file(packed) == ["uno", "", "due\u2028tre"]
 
 
-def test_a_packed_file_that_is_none_is_named(tmp_path, capsys):
+@pytest.mark.parametrize("harm", ["no gzip", "cut", "flipped"])
+def test_a_packed_file_that_is_damaged_is_named(tmp_path, capsys, harm):
     path = tmp_path / "a.gz"
-    path.write_bytes(b"not packed\n")
+    packed = bytearray(gzip.compress(b"not so short a line of text\n"))
+    packed[12] ^= 0xFF
+    path.write_bytes({"no gzip": b"not packed\n", "cut": bytes(packed[:20]), "flipped": bytes(packed)}[harm])
     assert evaluate.main(["--source", str(path), "--reference", str(path)]) == 2
     output = capsys.readouterr()
     assert output.out == ""

@@ -1,11 +1,16 @@
 """The whole Transformer: oracle, invariants, decoding, weights on disk, errors."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 from safetensors.numpy import load_file, save_file
 
+import keras_transformer as kt
 from keras_transformer.config import ModelConfig
 from keras_transformer.errors import UserError
 from keras_transformer.model import Transformer, build_transformer
@@ -27,6 +32,7 @@ from tests.helpers import (
 )
 from tests.reference import transformer as reference
 
+ROOT = Path(__file__).parents[1]
 # Found with the oracle: the rows of `_sources` end at four different steps, by EOS or at the limit.
 GREEDY_SEEDS = {"post": 106, "pre": 218}
 
@@ -391,6 +397,20 @@ def test_a_keras_file_brings_the_model_back(tmp_path):
     source_ids, target_input_ids, _ = batch(model.config)
     expected = _logits(model, source_ids, target_input_ids)
     assert np.abs(_logits(loaded, source_ids, target_input_ids) - expected).max() == 0.0
+
+
+def test_one_name_of_the_package_is_enough_to_load_a_compiled_model(tmp_path):
+    model, _ = random_model(tiny_config())
+    rate = kt.WarmupInverseSquareRoot(64, 100)
+    model.compile(optimizer=keras.optimizers.Adam(rate), loss=kt.LabelSmoothedCrossEntropy(0.1))
+    model.save(tmp_path / "model.keras")
+    script = (
+        "import sys, keras; from keras_transformer import Transformer; "
+        "print(type(keras.models.load_model(sys.argv[1])) is Transformer)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "model.keras")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stdout == "True\n", done.stderr
 
 
 @pytest.fixture

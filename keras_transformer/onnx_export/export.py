@@ -65,10 +65,11 @@ def export_bundle(
         report: Given one line for each stage.
 
     Raises:
-        UserError: the tokenizer does not fit the model, or `target` cannot be written.
+        UserError: the tokenizer does not fit the model, the run's notes are no text, or `target` cannot be written.
         GateFailure: a precision differs from the Keras model by too much; nothing is left behind.
     """
     _check_tokenizer(checkpoint)
+    notes = _read_notes(checkpoint.run / NOTES_FILE)
     details = name, licences, longest_source
     with new_bundle(target) as folder:
         chosen: tuple[str, ...] = ()
@@ -91,9 +92,7 @@ def export_bundle(
         if training_text:
             manifest = write_shortlist(folder, manifest, training_text, report)
         write_manifest(folder, manifest)
-        notes = checkpoint.run / NOTES_FILE
-        text = notes.read_text("utf-8") if notes.is_file() else ""
-        (folder / names.CARD_FILE).write_text(model_card(manifest, text, hub_licence), "utf-8")
+        (folder / names.CARD_FILE).write_text(model_card(manifest, notes, hub_licence), "utf-8")
     return Bundle.open(target)
 
 
@@ -181,7 +180,7 @@ def _manifest(
     config, description = checkpoint.config, checkpoint.description
     source, target = description["source_language"], description["target_language"]
     return Manifest(
-        name=name or f"{source}-{target} {checkpoint.run.name}",
+        name=name or f"{source}-{target} {checkpoint.run.absolute().name}",
         source_language=source,
         target_language=target,
         pad_id=config.pad_id,
@@ -205,6 +204,17 @@ def _manifest(
         licences=(*description.get("licences", ()), *licences),
         longest_source=longest_source or description.get("longest_source"),
     )
+
+
+def _read_notes(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} must be readable UTF-8 text, it is not: {error}. Mend it or move it away."
+        ) from None
 
 
 def _check_tokenizer(checkpoint: Checkpoint) -> None:

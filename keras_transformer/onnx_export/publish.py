@@ -24,6 +24,7 @@ def new_bundle(target: Path) -> Iterator[Path]:
         UserError: `target` is a file or a folder that holds something other than a bundle, or
             cannot be written.
     """
+    target = target.absolute()  # "." has no name
     if target.exists() and not _replaceable(target):
         raise UserError(
             f"--output must be a new folder or an older bundle, {target} is neither. Choose another folder."
@@ -32,7 +33,9 @@ def new_bundle(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
-        raise UserError(f"--output must be writable, {target} is not: {error.strerror}.") from None
+        raise UserError(
+            f"A bundle's folder must be writable, {target} is not: {error.strerror}. Change its permissions."
+        ) from None
     try:
         yield partial
         partial.chmod(0o755)  # mkdtemp gives the owner alone a key

@@ -22,7 +22,7 @@ _MAX_EXAMPLES = 3
 _COPY_WORDS = 4  # names of up to four words may stand untranslated
 _GRACE_WORDS = 5  # "Ciao." for "Hello there, my dear old friend." is no mistake
 _SORTED_IN_PARTS = 16
-_FORMAT = 2  # part of the cache's key: raise it where a rule changes
+_FORMAT = 3  # part of the cache's key: raise it where a rule changes
 RULES = ("empty", "overlong", "ratio", "copy", "held_out", "duplicate")
 
 
@@ -77,7 +77,7 @@ def clean(
     """Drop pairs that teach nothing or mislead; order is kept, the first of equal pairs stays.
 
     Rules: a side is empty ("empty"), longer than `max_characters` ("overlong"); the sides differ too much in
-    length ("ratio"); both sides are the same five words or more ("copy"); a side stands in `held_out`
+    length ("ratio"); the source ends with the target, five words or more ("copy"); a side stands in `held_out`
     ("held_out"); the pair was there before ("duplicate").
 
     Args:
@@ -154,7 +154,7 @@ def _broken_rule(source: str, target: str, max_characters: int, max_word_ratio: 
     short, long = sorted((len(source.split()), len(target.split())))
     if long > max_word_ratio * short + _GRACE_WORDS:
         return "ratio"
-    if source == target and short > _COPY_WORDS:
+    if source.endswith(target) and short > _COPY_WORDS:  # also behind a tag, as of back-translation
         return "copy"
     return None
 

@@ -241,7 +241,7 @@ def _jsonl_pairs(path: Path, languages: tuple[str, str]) -> Iterator[Pair]:
                 f"{path}, line {number}: must be a JSON object, {error.msg} at column {error.colno}. "
                 "Mend the line."
             ) from None
-        except RecursionError:
+        except (RecursionError, ValueError):  # nested or a number too long to be read
             raise UserError(f"{path}, line {number}: must be a flat JSON object. Mend the line.") from None
         fields = row.get("translation", row) if isinstance(row, dict) else row
         if not isinstance(fields, dict):
@@ -283,6 +283,10 @@ def _parquet_pairs(path: Path, languages: tuple[str, str]) -> Iterator[Pair]:
                 for language in languages:
                     if language not in rows.schema.names:
                         raise _no_language(str(path), language, rows.schema.names)
+                    if rows.schema.names.count(language) > 1:
+                        raise UserError(
+                            f"{path}: must have one column {language!r}, got several. Rename the others."
+                        )
                     column = rows.column(language)
                     # A null is an empty text: cleaning counts it.
                     sides.append([text or "" for text in column.cast(pyarrow.string()).to_pylist()])

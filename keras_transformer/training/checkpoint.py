@@ -90,10 +90,13 @@ def read_description(folder):
     path = Path(folder) / MODEL_FILE
     if not path.is_file():
         raise UserError(f"A checkpoint must hold {MODEL_FILE}, found none at {path}. Train one with fit.")
-    description = json.loads(path.read_text("utf-8"))
-    if description.get("format") != FORMAT:
+    try:
+        description = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} must be JSON, it is not: {error}. Bring it back or train it anew.") from None
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise UserError(
-            f"{path} must have format {FORMAT}, got {description.get('format')!r}. Train it anew."
+            f"{path} must be a checkpoint's description of format {FORMAT}, got another. Train it anew."
         )
     return description
 

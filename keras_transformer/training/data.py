@@ -52,10 +52,14 @@ class Prepared(NamedTuple):
     report: dict[str, Any]
 
 
-def prepare(config, folder, console):
+def prepare(config, folder, console, keep_vocabulary=False):
     """Read and tokenise the corpus of `config`; write tokenizer.json and data_report.json into `folder`.
 
-    A tokenizer.json already there is kept: a run that goes on must not change its vocabulary.
+    Args:
+        config: Config.
+        folder: The run's folder.
+        console: rich Console for people.
+        keep_vocabulary: Use the folder's tokenizer.json if there is one: a run that goes on must not change it.
 
     Raises:
         UserError: nothing is left to train or validate on, or a file cannot be used.
@@ -67,8 +71,9 @@ def prepare(config, folder, console):
     if added := {kind: count for kind, count in report["train"]["augmented"].items() if count}:
         words = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in added.items())
         console.print(f"train: once more {words}", highlight=False)
+    _refuse_nothing(folder, report, train=len(train), valid=len(valid))
     tokenizer_path = folder / "tokenizer.json"
-    if tokenizer_path.is_file():
+    if keep_vocabulary and tokenizer_path.is_file():
         tokenizer = Tokenizer.from_file(tokenizer_path)
     else:
         limit = config.data.vocabulary_pairs or len(train)
@@ -88,15 +93,21 @@ def prepare(config, folder, console):
     valid_tokens, _ = _tokenise(valid, tokenizer, config.data)
     report["dropped_by_tokens"] = dropped
     report["pairs"] = {"train": len(train_tokens.sources), "valid": len(valid_tokens.sources)}
-    (folder / "data_report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    for name, pairs in (("train", train_tokens), ("valid", valid_tokens)):
-        if not len(pairs.sources):
-            raise UserError(
-                f"The {name} corpus must hold at least one usable pair, cleaning left none: see "
-                f"{folder / 'data_report.json'}. Check the files, data.max_pieces and data.max_length_ratio."
-            )
+    _refuse_nothing(folder, report, **report["pairs"])
     valid_texts = [(row["source"], row["target"]) for row in valid.select(_order(len(valid)))]
     return Prepared(tokenizer, model_config, train_tokens, valid_tokens, valid_texts, report)
+
+
+def _refuse_nothing(folder, report, **counts):
+    """Write the report, which tells why there is no pair where there is none."""
+    path = folder / "data_report.json"
+    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    for name, count in counts.items():
+        if not count:
+            raise UserError(
+                f"The {name} corpus must hold at least one usable pair, cleaning left none: see {path}. "
+                "Check the files, data.max_pieces and data.max_length_ratio."
+            )
 
 
 def _learned(dataset, vocabulary_size):

@@ -3,6 +3,7 @@
 import shutil
 
 from keras_transformer.errors import UserError
+from keras_transformer.text.tokenizer import Tokenizer
 from keras_transformer.training.batches import COMPILED_SHAPES, MAX_SHAPES, Batches
 from keras_transformer.training.checkpoint import find_checkpoint, read_description
 from keras_transformer.training.feeds import compiles_shapes
@@ -29,7 +30,13 @@ def source_checkpoint(config, folder):
                 "Leave --preset and CONFIG out, or give it the same sizes."
             )
     run = source.parents[1] if source.parent.name == "checkpoints" else source
-    shutil.copyfile(run / "tokenizer.json", folder / "tokenizer.json")
+    vocabulary = run / "tokenizer.json"
+    if not vocabulary.is_file():
+        raise UserError(
+            f"--init-from must be a run with its vocabulary, found none at {vocabulary}. Bring it back."
+        )
+    Tokenizer.from_file(vocabulary)  # refuses a damaged one
+    shutil.copyfile(vocabulary, folder / "tokenizer.json")
     return source
 
 

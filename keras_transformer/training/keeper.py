@@ -66,14 +66,17 @@ class Keeper:
         if keep and step and step % self.train_config.checkpoint_every == 0 and step not in self.recent:
             publish_weights(self.model, self.twin)
             save_weights(self._recent_file(step), self.twin)
-            self.recent = [*self.recent, step][-keep:]
+            self.recent.append(step)
+        self.recent = self.recent[-keep:] if keep else []
         record |= {"ranking": self.ranking.to_dict(), "recent": self.recent}
         size = save_resume_point(self.resume_file, self.model, record)
         self._prune()
         return size
 
     def average(self):
-        """Give the twin the mean of the weights that wait; returns how many there are."""
+        """Give the twin the mean of the weights that wait; returns how many there are, 0 where none was asked for."""
+        if not self.train_config.average_last:
+            return 0
         if self.recent:
             load_average([self._recent_file(step) for step in self.recent], self.twin)
         return len(self.recent)

@@ -17,13 +17,25 @@ class Metrics:
 
     Args:
         folder: The run's folder.
-        last_step: Rows of later updates are dropped: a run that goes on makes them again.
+        last_step: The last evaluation's update, 0 before the first. Rows of later ones are dropped: a run that
+            goes on makes them again.
+
+    Raises:
+        UserError: the file is damaged or lacks that evaluation.
     """
 
     def __init__(self, folder, last_step):
         self.path = folder / METRICS_FILE
         lines = self.path.read_text("utf-8").splitlines() if self.path.is_file() else []
-        self.rows = [row for row in map(json.loads, lines) if row["step"] <= last_step]
+        try:
+            self.rows = [row for row in map(json.loads, lines) if row["step"] <= last_step]
+        except (ValueError, TypeError, KeyError):
+            self.rows = []
+        if last_step and last_step not in [row["step"] for row in self.rows]:
+            raise UserError(
+                f"{self.path} must hold the evaluations until update {last_step}, it does not. "
+                "Bring the file back or start a new run."
+            )
         if len(self.rows) < len(lines):
             self._write()
 

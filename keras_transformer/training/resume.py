@@ -6,6 +6,7 @@ random states that live in the model, and the run's own record as JSON. Safetens
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import keras
@@ -58,6 +59,8 @@ def read_record(path):
     """
     if not Path(path).is_file():
         raise UserError(f"--resume must find {path}, found none. Start without --resume.")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"--resume must be allowed to read {path}, it is not. Change its permissions.")
     try:
         with safe_open(path, framework="numpy") as file:
             record = json.loads((file.metadata() or {}).get("record", "{}"))

@@ -98,6 +98,11 @@ class _Run:
         if resume:
             self.before = read_record(resume_file)
             check_config(self.before, config)
+            if config.train.max_steps < self.before["step"]:
+                raise UserError(
+                    f"train.max_steps must be at least {self.before['step']}, the updates that the run has, "
+                    f"got {config.train.max_steps}. Raise --max-steps."
+                )
         elif resume_file.exists():
             raise UserError(
                 f"--output must be a folder without a run, {folder} holds one. "
@@ -170,7 +175,9 @@ class _Run:
                 shutil.copyfile(self.shared / "tokenizer.json", folder / "tokenizer.json")
         if config.train.init_from and not self.resume:
             self.source = source_checkpoint(config, folder)
-        self.prepared = prepare(config, folder, self.console)
+        # An earlier call that failed may have left a vocabulary of other text.
+        keep = self.resume or self.source is not None or not self.replicas.is_first
+        self.prepared = prepare(config, folder, self.console, keep_vocabulary=keep)
         if self.replicas.is_first:
             self.replicas.any((False,))
         if largest_batch:
@@ -263,7 +270,7 @@ class _Run:
             config=config,
             console=self.console,
             board=self.board,
-            metrics=Metrics(self.folder, self.before["evaluated_step"]),
+            metrics=Metrics(self.folder, self.before["evaluated_step"] if self.replicas.is_first else 0),
             progress=self.progress,
             evaluator=self.evaluator,
             keeper=self.keeper,

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -38,8 +39,17 @@ def test_an_older_bundle_is_replaced_whole_and_only_at_the_end(tmp_path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_target_that_cannot_be_written(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(UserError, match="--output must be writable"), new_bundle(tmp_path / "out"):
+    with pytest.raises(UserError, match="A bundle's folder must be writable, "), new_bundle(tmp_path / "out"):
         pass
+
+
+def test_the_folder_of_the_process_may_be_the_target(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    with new_bundle(Path(".")) as folder:
+        (folder / "manifest.json").write_text("{}", "utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.json"]
 
 
 def test_a_target_below_a_file(tmp_path):
@@ -47,7 +57,7 @@ def test_a_target_below_a_file(tmp_path):
     target = tmp_path / "file" / "out"
     with (
         pytest.raises(
-            UserError, match=rf"\A--output must be writable, {re.escape(str(target))} is not: .+\.\Z"
+            UserError, match=rf"\AA bundle's folder must be writable, {re.escape(str(target))} is not: .+\.\Z"
         ),
         new_bundle(target),
     ):

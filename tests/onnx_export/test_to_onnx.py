@@ -185,6 +185,10 @@ CROSS = "cross_attention/key_value/kernel"
             "A checkpoint must hold weights.safetensors, found none at {best}/weights.safetensors.",
         ),
         (rewritten(f"{BEST}/model.json", "{"), "{best}/model.json must be readable JSON, it is not:"),
+        (
+            lambda run: (run / "model_card.md").write_bytes(b"Modello \xe8 buono\n"),
+            "{run}/model_card.md must be readable UTF-8 text, it is not:",
+        ),
         (lambda run: edited(run, format=7), "{best}/model.json must have format 1, got 7."),
         (
             lambda run: edited(run, source_language=None),
@@ -223,9 +227,13 @@ def test_a_damaged_run_is_a_sentence_and_exit_code_2(tmp_path, harm, message):
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: " + message.format(run=run, best=run / "checkpoints" / "best"))
     assert not (run / "bundle").exists()
+    assert "checking" not in done.stderr  # told before the work
 
 
 def test_usage(tmp_path):
+    twice = to_onnx(tmp_path, "--test", "a", "b", "c", "--test", "a", "d", "e")
+    assert twice.returncode == 2
+    assert "error: --test must name each set once, got 'a' 2 times. Rename one." in twice.stderr
     nowhere = to_onnx(tmp_path / "no")
     assert nowhere.returncode == 2
     assert nowhere.stderr.startswith("error: RUN must hold checkpoints/best or checkpoints/last, ")

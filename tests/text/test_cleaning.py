@@ -83,6 +83,13 @@ def test_the_ratio_is_an_argument(ratio, count):
     assert len(dataset) == count
 
 
+def test_a_copy_behind_a_tag_is_a_copy():
+    text = "questa frase non è stata tradotta"
+    dataset, report = clean(corpus((f"¤ {text}", text), (text, f"¤ {text}")))
+    assert report.dropped["copy"] == 1
+    assert kept(dataset) == [(text, f"¤ {text}")]
+
+
 def test_names_may_stay_untranslated():
     assert len(clean(corpus(("Galileo Galilei", "Galileo Galilei")))[0]) == 1
 

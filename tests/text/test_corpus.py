@@ -106,6 +106,11 @@ def test_the_languages_are_arguments(tmp_path):
         ("a.csv", "en,it\nOne.,Uno.\nTwo.\n", r"a\.csv, line 3: must have 2 fields, got 1\."),
         ("a.csv", 'en,it\nOne.,"Uno.\nTwo.,Due.\n', r"a\.csv, line 2: must be CSV, unexpected end of data\."),
         ("a.jsonl", '{"en": "1", "it": "1"}\n{"en"\n', r"a\.jsonl, line 2: must be a JSON object, Expecting"),
+        (
+            "a.jsonl",
+            '{"en": ' + "1" * 5000 + ', "it": "x"}',
+            r"a\.jsonl, line 1: must be a flat JSON object\.",
+        ),
         ("a.jsonl", "[" * 100_000, r"a\.jsonl, line 1: must be a flat JSON object\."),
         ("a.jsonl", '{"en": "1", "de": "1"}', r"a\.jsonl, line 1: must have a column 'it', has en, de\."),
         ("a.jsonl", '{"en": "1", "it": 1}', r"a\.jsonl, line 1: 'it' must be a text, got int\."),
@@ -121,6 +126,16 @@ def test_mistakes_are_named_with_file_and_line(tmp_path, name, text, message):
         with pytest.raises(UserError, match=message):
             read_dataset(str(path))
     assert not list((tmp_path / "cache").rglob("*.*"))
+
+
+def test_a_language_is_one_column(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = [pyarrow.array([text]) for text in ("One.", "Uno.", "Due.")]
+    pyarrow.parquet.write_table(pyarrow.table(columns, names=["en", "it", "it"]), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: must have one column 'it', got several\."):
+        read_dataset(str(tmp_path / "a.parquet"))
 
 
 def test_parquet_columns_must_hold_texts_and_a_null_is_empty(tmp_path):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import keras
@@ -84,6 +85,18 @@ def test_nothing_is_averaged_where_nothing_waits(keeper):
     before = to_numpy(keeper.twin.named_weights()["embedding/table"]).copy()
     assert keeper.average() == 0
     np.testing.assert_array_equal(to_numpy(keeper.twin.named_weights()["embedding/table"]), before)
+
+
+def test_an_average_that_is_no_longer_asked_for_leaves_no_weights(keeper):
+    for step in (10, 20):
+        keeper.commit({"step": step})
+    keeper.train_config = replace(keeper.train_config, average_last=1)
+    keeper.commit({"step": 25})
+    assert keeper.recent == [20]
+    keeper.train_config = replace(keeper.train_config, average_last=0)
+    assert keeper.average() == 0  # those of before are not the end of this run
+    keeper.commit({"step": 30})
+    assert keeper.recent == list((keeper.folder / "recent").iterdir()) == []
 
 
 def test_room_for_every_checkpoint_is_asked_for(keeper, monkeypatch):

@@ -32,6 +32,16 @@ def test_rows_are_kept_and_those_of_later_updates_dropped(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_text().splitlines() == lines
 
 
+@pytest.mark.parametrize("text", [None, "", '{"step": 2}\n{"st', '{"step": 2}\n5\n', '{"step": 6}\n'])
+def test_evaluations_that_are_gone_are_told_at_the_start(tmp_path, text):
+    if text is not None:
+        (tmp_path / "metrics.jsonl").write_text(text)
+    with pytest.raises(
+        UserError, match=r"metrics\.jsonl must hold the evaluations until update 4, it does not\."
+    ):
+        report.Metrics(tmp_path, 4)
+
+
 def test_curves_show_losses_scores_the_rate_and_the_speed(tmp_path, monkeypatch):
     drawn, save = {}, Figure.savefig
 
