@@ -1,7 +1,8 @@
 """HTML: text, and the attributes that people read, are translated; every other byte is copied.
 
 Python's own tokenizer says where text and tags stand; nothing is parsed into a tree and written again, so
-malformed pages stay as they are.
+malformed pages stay as they are. From a tag or a comment that is never ended on, browsers show nothing more: this
+rest is copied too.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import codecs
 import html
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from html.parser import HTMLParser
+from typing import NamedTuple
 
-from keras_transformer.documents.parts import Code, Codes, Left, Segment, written
+from keras_transformer.documents.parts import Code, Codes, Left, Segment, byte_order_mark, written
 from keras_transformer.text.segmentation import is_copied
 
 _INLINE = re.compile(
@@ -24,9 +27,37 @@ _POINTS = frozenset(["img", "wbr", "input"])
 _WORDS = frozenset(
     ["code", "kbd", "samp", "var", "math", "svg"]
 )  # inside a sentence, but not of its language
-_COPIED = frozenset(["script", "style", "pre", "textarea", "iframe"])
+_RAW = frozenset(["script", "style", "textarea", "iframe"])  # holds no tags, only its own end
+_COPIED = _RAW | {"pre"}
 _UNREAD = frozenset(["script", "style", "iframe"])  # holds no text that a reader sees
 _VOID = re.compile("area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr")
+
+_TABLE = frozenset(["table", "template"])
+_SCOPE = _TABLE | {"applet", "button", "caption", "html", "marquee", "object", "td", "th"}
+_CELLS = frozenset(["td", "th"])
+_ROWS = _CELLS | {"tr", "caption", "colgroup"}
+_GROUPS = _ROWS | {"tbody", "tfoot", "thead"}
+# Where end tags may be left out: start tags, the elements they end, and those they do not reach out of.
+_IMPLIED_ENDS = (
+    (re.compile("li"), frozenset(["li"]), _SCOPE | {"ul", "ol", "menu"}),
+    (re.compile("d[dt]"), frozenset(["dd", "dt"]), _SCOPE | {"dl"}),
+    (re.compile("t[dh]"), _CELLS, _TABLE),
+    (re.compile("tr"), _ROWS, _TABLE),
+    (re.compile("tbody|tfoot|thead"), _GROUPS, _TABLE),
+    (re.compile("option"), frozenset(["option"]), _SCOPE | {"select", "datalist"}),
+    (re.compile("optgroup"), frozenset(["option", "optgroup"]), _SCOPE | {"select"}),
+    (re.compile("r[btp]|rtc"), frozenset(["rb", "rt", "rp"]), _SCOPE | {"ruby"}),
+    (re.compile("body"), frozenset(["head"]), _SCOPE),
+    (
+        re.compile(
+            "address|article|aside|blockquote|center|d[dlt]|details|dialog|dir|div|fieldset|figcaption|figure|footer|"
+            "form|h[1-6]|header|hgroup|hr|li|listing|main|menu|nav|[ou]l|p|plaintext|pre|search|section|summary|"
+            "table|xmp"
+        ),
+        frozenset(["p"]),
+        _SCOPE,
+    ),
+)
 
 _ATTRIBUTE = re.compile(  # its name and its value, in one of three spellings
     r"""([^\s"'<>/=]+)\s*=\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"'<>]+?)(?=[\s>]|/>))"""
@@ -34,9 +65,35 @@ _ATTRIBUTE = re.compile(  # its name and its value, in one of three spellings
 _READ = frozenset(["alt", "title", "placeholder", "aria-label", "aria-description", "label"])  # by people
 _META = frozenset(["description", "keywords", "og:title", "og:description", "twitter:title"])
 _BUTTONS = frozenset(["submit", "button", "reset"])
-_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]+)""", re.IGNORECASE)
-_KEEP = re.compile(r"""\btranslate\s*=\s*["']?no\b|\bclass\s*=\s*["'][^"']*\bnotranslate\b""", re.IGNORECASE)
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_LINKS = frozenset(["a", "label"])  # each with a text of its own
+_UNENDED = re.compile("<[A-Za-z/!?]")
+
+_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
+# The encodings of the web (as WHATWG lists them) by Python's names, and what browsers read other names as.
+_ENCODINGS = re.compile(
+    "utf-8|cp866|iso8859-(?:[2-8]|1[03-6])|koi8-[ru]|mac-(?:roman|cyrillic)|cp(?:874|125[0-8]|932|949)|gbk|gb18030|"
+    "big5(?:hkscs)?|euc_jp|iso2022_jp"
+)
+_READ_AS = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gbk",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "windows-874": "cp874",
+    "x-sjis": "cp932",
+    "x-gbk": "gbk",
+    "x-euc-jp": "euc_jp",
+    "x-mac-cyrillic": "mac-cyrillic",
+    # Whoever could read the name has not read UTF-16.
+    "utf-16": "utf-8",
+    "utf-16-le": "utf-8",
+    "utf-16-be": "utf-8",
+}
+_UNASSIGNED = "unassigned in windows-1252"  # bytes that HTML reads as the control characters of their numbers
 _SPACE = " \t\r\n\f"
 _SPACES = re.compile(f"[{_SPACE}]+")
 
@@ -44,31 +101,54 @@ _SPACES = re.compile(f"[{_SPACE}]+")
 def decode(data: bytes) -> tuple[str, Callable[[str], bytes]]:
     """A page's text, and what turns text into such a page again.
 
-    The encoding is that of a byte order mark, else the one the page names, else UTF-8, else windows-1252;
-    what it cannot hold is written as a character reference.
+    The encoding is that of a byte order mark, else the one the page names, as browsers understand it, else UTF-8,
+    else windows-1252; what it cannot hold is written as a character reference.
     """
-    names = ["utf-8", "windows-1252"]
-    if named := _CHARSET.search(data[:4096]):
-        names.insert(0, named[1].decode("ascii", "replace"))
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            names.insert(0, encoding)
-            break
-    else:
-        mark = b""
-    for name in names:
+    mark, marked = byte_order_mark(data)
+    named = _CHARSET.search(data[:4096])
+    names = [marked, _encoding_named(named[1].decode("ascii", "replace")) if named else "", "utf-8"]
+    for encoding in filter(None, names):
+        encode = partial(_encode, mark, encoding)
         try:
-            encoding = codecs.lookup(name).name
-            text = data[len(mark) :].decode(encoding)
-        except (LookupError, UnicodeDecodeError):
+            text = data[len(mark) :].decode(encoding, _errors(encoding, "strict"))
+            if encode(text) == data:
+                return text, encode
+        except UnicodeError:
             continue
-        if mark + text.encode(encoding) == data:
-            return text, partial(_encode, mark, encoding)
-    return data.decode("latin-1"), partial(_encode, b"", "latin-1")
+    return data.decode("cp1252", _UNASSIGNED), partial(_encode, b"", "cp1252")
+
+
+def _encoding_named(label: str) -> str:
+    """Python's name of the encoding that a page names; "" if it is none of the web's."""
+    try:
+        name = codecs.lookup(_READ_AS.get(label.lower(), label)).name
+    except LookupError:
+        return ""
+    name = _READ_AS.get(name, name)
+    return name if _ENCODINGS.fullmatch(name) else ""
 
 
 def _encode(mark: bytes, encoding: str, text: str) -> bytes:
-    return mark + text.encode(encoding, "xmlcharrefreplace")
+    return mark + text.encode(encoding, _errors(encoding, "xmlcharrefreplace"))
+
+
+def _errors(encoding: str, usual: str) -> str:
+    return _UNASSIGNED if encoding == "cp1252" else usual
+
+
+def _unassigned(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Read and write the bytes that Python's windows-1252 does not know; refer to any other character."""
+    if isinstance(error, UnicodeDecodeError):
+        return error.object[error.start : error.end].decode("latin-1"), error.end
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if character in "\x81\x8d\x8f\x90\x9d":
+        return character.encode("latin-1"), error.start + 1
+    return f"&#{ord(character)};", error.start + 1
+
+
+codecs.register_error(_UNASSIGNED, _unassigned)
 
 
 def read(text: str) -> list[str | Segment]:
@@ -77,26 +157,52 @@ def read(text: str) -> list[str | Segment]:
     return _Reader(tokenizer.tokens).parts
 
 
+class _Token(NamedTuple):
+    """A piece of a page.
+
+    Attributes:
+        kind: "text", "start", "empty", "end", "other" or "rest"; in a `_Reader` also "word", a whole element.
+        name: Of the tag.
+        source: As it stands in the page.
+    """
+
+    kind: str
+    name: str
+    source: str
+
+
 class _Tokenizer(HTMLParser):
-    """The page in tokens: kind ("text", "start", "end", "other"), name of the tag, source text."""
+    """The page in tokens; they joined are the page."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=False)
+        super().__init__()
+        self._text = text
         self._found: list[tuple[str, str, int]] = []
         self._line_starts = [0]
         for index, character in enumerate(text):
             if character == "\n":  # HTMLParser counts no other line ends
                 self._line_starts.append(index + 1)
         self.feed(text)
-        self.close()
+        self._add_rest(len(text) - len(self.rawdata))
         starts = [start for _, _, start in self._found] or [len(text)]
-        self.tokens = [("other", "", text[: starts[0]])]
+        self.tokens = [_Token("other", "", text[: starts[0]])]
         for (kind, name, start), end in zip(self._found, [*starts[1:], len(text)], strict=False):
-            self.tokens.append((kind, name, text[start:end]))
+            self.tokens.append(_Token(kind, name, text[start:end]))
 
     def _add(self, kind: str, name: str = "") -> None:
         line, column = self.getpos()
-        self._found.append((kind, name, self._line_starts[line - 1] + column))
+        start = self._line_starts[line - 1] + column
+        # A tag that is none to HTMLParser comes as text.
+        if kind == "text" and self.cdata_elem is None and _UNENDED.match(self._text[start : start + 2]):
+            kind = "rest"
+        if not (self._found and self._found[-1][0] == "rest"):
+            self._found.append((kind, name, start))
+
+    def _add_rest(self, start: int) -> None:
+        """What HTMLParser still waits for the end of: a tag, a comment, an element like <script>, or text."""
+        if start < len(self._text):
+            is_text = self.cdata_elem is None and not _UNENDED.match(self._text[start : start + 2])
+            self._found.append(("text" if is_text else "rest", "", start))
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
         self._add("start", tag)
@@ -108,12 +214,6 @@ class _Tokenizer(HTMLParser):
         self._add("end", tag)
 
     def handle_data(self, data: str) -> None:
-        self._add("text")
-
-    def handle_entityref(self, name: str) -> None:
-        self._add("text")
-
-    def handle_charref(self, name: str) -> None:
         self._add("text")
 
     def handle_comment(self, data: str) -> None:
@@ -128,63 +228,173 @@ class _Tokenizer(HTMLParser):
     def unknown_decl(self, data: str) -> None:
         self._add("other")
 
+    def parse_marked_section(self, i: int, report: int = 1) -> int:
+        """Read "<![…" to its end; one of a name it does not know is a comment, as in browsers."""
+        position = self.getpos()
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            self.lineno, self.offset = position
+            return self.parse_bogus_comment(i, report)
+
+
+class _Elements:
+    """Where the elements of a page end, as browsers see it; in one pass.
+
+    Attributes:
+        ends: The token after an element, by the token of its start tag; for those that hold tokens.
+    """
+
+    def __init__(self, tokens: Sequence[_Token]) -> None:
+        self.ends: dict[int, int] = {}
+        self._names: list[str] = []  # of what is open, from the outside in
+        self._starts: list[int] = []  # their tokens
+        self._places: dict[str, list[int]] = {}  # in these two, by name
+        self._blocks: list[int] = []  # places of what is not inline
+        raw = ""
+        for index, (kind, name, _) in enumerate(tokens):
+            if raw and not (kind == "end" and name == raw):
+                continue
+            raw = ""
+            if kind == "end":
+                self._end(name, index)
+            elif kind == "start" and not _VOID.fullmatch(name):
+                self._end_implied(name, index)
+                self._places.setdefault(name, []).append(len(self._names))
+                if not _is_inline(name):
+                    self._blocks.append(len(self._names))
+                self._names.append(name)
+                self._starts.append(index)
+                raw = name if name in _RAW else ""
+            elif kind == "start":
+                self._end_implied(name, index)
+        self._close(0, len(tokens))
+
+    def _last(self, names: frozenset[str]) -> int:
+        """The place of the innermost open element of one of these names; -1 if there is none."""
+        return max((self._places[name][-1] for name in names if self._places.get(name)), default=-1)
+
+    def _end_implied(self, name: str, index: int) -> None:
+        for starts, ended, scope in _IMPLIED_ENDS:
+            while starts.fullmatch(name) and self._last(ended) > self._last(scope - ended):
+                self._close(self._last(ended), index)
+
+    def _end(self, name: str, index: int) -> None:
+        """The end tag at `index`: of the innermost open element of its name, and of those in it."""
+        place = self._last(frozenset([name]))
+        if place <= self._last((_TABLE if name in _GROUPS | _TABLE else _SCOPE) - {name}):
+            return
+        self.ends[self._starts[place]] = index + 1
+        if _is_inline(name) and self._blocks and self._blocks[-1] > place:
+            self._places[name].pop()  # it ended within a block that goes on
+        else:
+            self._close(place, index)
+
+    def _close(self, place: int, end: int) -> None:
+        """End the elements from a place on."""
+        while len(self._names) > place:
+            name = self._names.pop()
+            self.ends.setdefault(self._starts.pop(), end)
+            for places in (self._places[name], self._blocks):
+                if places and places[-1] == len(self._names):
+                    places.pop()
+
+
+def _is_inline(name: str) -> bool:
+    return _INLINE.fullmatch(name) is not None or name in _WORDS | _POINTS
+
 
 class _Reader:
     """Gathers the tokens between two blocks into a segment."""
 
-    def __init__(self, tokens: list[tuple[str, str, str]]) -> None:
+    def __init__(self, tokens: list[_Token]) -> None:
         self.parts: list[str | Segment] = []
-        self._run: list[tuple[str, str, str]] = []  # kind, name, source; kind "word" holds a whole element
+        self._run: list[_Token] = []
+        ends = _Elements(tokens).ends
         index = 0
         while index < len(tokens):
             kind, name, source = tokens[index]
             end = index + 1
-            starts = kind in ("start", "empty")
-            inline = _INLINE.fullmatch(name) is not None or name in _WORDS | _POINTS
-            if starts and (name in _COPIED | _WORDS or _KEEP.search(source)):
-                end = _element_end(tokens, index)
+            if kind in ("start", "empty") and (name in _COPIED | _WORDS or _is_kept(source)):
+                end = ends.get(index, end)
                 kind, source = "word", _left(name, tokens[index:end])
-            if kind == "text" or inline or (kind == "other" and self._run and source.startswith("<!--")):
-                self._run.append((kind, name, source))
+            is_comment = kind == "other" and source.startswith("<!--")
+            if kind == "text" or _is_inline(name) or (is_comment and self._run):
+                self._run.append(_Token(kind, name, source))
             else:
                 self._flush()
-                self.parts += _tag_parts(name, source) if kind != "word" else [source]
+                if kind == "rest":
+                    source = Left(source, source)
+                self.parts += _tag_parts(name, source) if kind in ("start", "empty") else [source]
             index = end
         self._flush()
 
     def _flush(self) -> None:
-        run, self._run = self._run, []
-        raw = [_token_parts(kind, name, source) for kind, name, source in run]
-        own = "".join(html.unescape(source) for kind, _, source in run if kind == "text")
-        original = [part for parts in raw for part in parts]
-        self.parts += original if is_copied(own) else [_segment(run, raw, own, original)]
+        start = 0
+        for end in [*_borders(self._run), len(self._run)]:
+            run = self._run[start:end]
+            raw = [_token_parts(token) for token in run]
+            own = "".join(html.unescape(source) for kind, _, source in run if kind == "text")
+            original = [part for parts in raw for part in parts]
+            self.parts += original if is_copied(own) else [_segment(run, raw, own, original)]
+            start = end
+        self._run = []
 
 
-def _left(name: str, tokens: list[tuple[str, str, str]]) -> str:
+def _borders(run: Sequence[_Token]) -> list[int]:
+    """Where a run is several texts that no white space parts, as in the menu of a page without any.
+
+    That is between the end of an element and the start of the next of the same name, where a word stands on each
+    side: always between two links; between others only before a capital, since <b>a wo</b><b>rd</b> is one word.
+    """
+    borders = []
+    before, ended, border, name = "", "", -1, ""
+    for index, token in enumerate(run):
+        if token.kind == "text":
+            text = html.unescape(token.source)
+            is_word = len(before.strip()) > 1 and before[-1].isalpha() and text[:1].isalnum()
+            if border >= 0 and is_word and (name in _LINKS or text[0].isupper()):
+                borders.append(border)
+            before, ended, border = text, "", -1
+        elif token.kind == "end":
+            ended = token.name
+        elif token.kind == "start" and not _VOID.fullmatch(token.name):
+            if ended == token.name and not (border >= 0 and name in _LINKS):
+                border, name = index, ended
+            ended = ""
+        elif token.kind == "word":
+            before, ended, border = "", "", -1
+    return borders
+
+
+def _left(name: str, tokens: Sequence[_Token]) -> str:
     """An element that is copied; with what a reader sees of it."""
-    source = "".join(token[2] for token in tokens)
+    source = "".join(token.source for token in tokens)
     if name in _UNREAD:
         return source
-    return Left(source, html.unescape("".join(text for kind, _, text in tokens if kind == "text")))
+    return Left(source, html.unescape("".join(token.source for token in tokens if token.kind == "text")))
 
 
 def _segment(
-    run: list[tuple[str, str, str]], raw: list[list[str | Segment]], own: str, original: list[str | Segment]
+    run: Sequence[_Token], raw: list[list[str | Segment]], own: str, original: list[str | Segment]
 ) -> Segment:
-    codes, text, opened = Codes(own), "", []
-    closes = _closing(run)
+    codes, opened = Codes(own), [""]
+    texts: list[str] = []
+    closing = _closing(run)
+    closed = frozenset(closing.values())
     for index, (kind, _, source) in enumerate(run):
         if kind == "text":
-            text += html.unescape(source)
+            texts.append(html.unescape(source))
         elif kind == "word":
-            text += "{" + codes.add(Code("k", raw[index])) + "}"
-        elif index in closes:
-            opened.append(codes.add(Code("g", raw[index], run[closes[index]][2])))
-            text += f"<{opened[-1]}>"
-        elif index in closes.values():
-            text += f"</{opened.pop()}>"
+            texts.append("{" + codes.add(Code("k", raw[index])) + "}")
+        elif index in closing:
+            opened.append(codes.add(Code("g", raw[index], run[closing[index]].source)))
+            texts.append(f"<{opened[-1]}>")
+        elif index in closed:
+            texts.append(f"</{opened.pop()}>")
         else:  # a point, or a tag without its partner
-            text += f"<{codes.add(Code('x', raw[index]))}/>"
+            texts.append(f"<{codes.add(Code('x', raw[index]))}/>")
+    text = "".join(texts)
     bare = _SPACES.sub(" ", text).strip(" ")
     inner = text.strip(_SPACE)
     start = text.index(inner)
@@ -201,26 +411,29 @@ def _segment(
     return Segment(bare, original, render)
 
 
-def _closing(run: list[tuple[str, str, str]]) -> dict[int, int]:
+def _closing(run: Sequence[_Token]) -> dict[int, int]:
     """Where each start tag's partner stands, for tags that are properly nested within the run."""
     partners: dict[int, int] = {}
     opened: list[int] = []
+    names: Counter[str] = Counter()  # of what is opened
     for index, (kind, name, _) in enumerate(run):
         if kind == "start" and not _VOID.fullmatch(name):
             opened.append(index)
-        elif kind == "end" and name in [run[start][1] for start in opened]:
-            while run[opened[-1]][1] != name:
-                opened.pop()  # never closed
-            partners[opened.pop()] = index
+            names[name] += 1
+        elif kind == "end" and names[name]:
+            start = opened.pop()
+            while run[start].name != name:  # never closed
+                names[run[start].name] -= 1
+                start = opened.pop()
+            names[name] -= 1
+            partners[start] = index
     return partners
 
 
 def _tag_parts(name: str, source: str) -> list[str | Segment]:
     """A tag, with the attributes in it that people read as segments."""
-    if not source.startswith("<") or source.startswith(("</", "<!")):
-        return [source]
-    found = [(match, match.lastgroup or "") for match in _ATTRIBUTE.finditer(source)]
-    values = {match[1].lower(): match[spelling].strip().lower() for match, spelling in found}
+    found = _attributes(source)
+    values = _values(found)
     read = _READ
     if name == "meta" and _META & {values.get("name"), values.get("property")}:
         read = _READ | {"content"}
@@ -240,8 +453,25 @@ def _tag_parts(name: str, source: str) -> list[str | Segment]:
     return [*parts, source[position:]]
 
 
-def _token_parts(kind: str, name: str, source: str) -> list[str | Segment]:
-    return _tag_parts(name, source) if kind in ("start", "empty") else [source]
+def _attributes(source: str) -> list[tuple[re.Match[str], str]]:
+    """The attributes of a tag, each with the name of the group that holds its value."""
+    return [(match, match.lastgroup or "") for match in _ATTRIBUTE.finditer(source)]
+
+
+def _values(found: list[tuple[re.Match[str], str]]) -> dict[str, str]:
+    return {match[1].lower(): match[spelling].strip().lower() for match, spelling in found}
+
+
+def _is_kept(source: str) -> bool:
+    """Whether a tag says that its element is not to be translated."""
+    if "translate" not in source.lower():
+        return False
+    values = _values(_attributes(source))
+    return values.get("translate") == "no" or "notranslate" in values.get("class", "").split()
+
+
+def _token_parts(token: _Token) -> list[str | Segment]:
+    return _tag_parts(token.name, token.source) if token.kind in ("start", "empty") else [token.source]
 
 
 def _attribute(spelling: str, text: str) -> str:
@@ -253,17 +483,3 @@ def _attribute(spelling: str, text: str) -> str:
 
 def _escape(text: str) -> str:
     return html.escape(text, quote=False).replace("\xa0", "&nbsp;")
-
-
-def _element_end(tokens: list[tuple[str, str, str]], start: int) -> int:
-    """The token after an element; after its start tag where it has no end."""
-    kind, name, _ = tokens[start]
-    if kind == "empty" or _VOID.fullmatch(name):
-        return start + 1
-    depth = 0
-    for index in range(start, len(tokens)):
-        if tokens[index][1] == name:
-            depth += {"start": 1, "end": -1}.get(tokens[index][0], 0)
-            if depth == 0:
-                return index + 1
-    return start + 1

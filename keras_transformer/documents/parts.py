@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from keras_transformer.errors import UserError
 from keras_transformer.text.segmentation import is_copied
 
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins with that of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 _CODE = re.compile(r"<(/?)g(\d+)>|<x(\d+)/>|\{k(\d+)\}")
 
 
@@ -145,20 +151,27 @@ def _written(segment: Segment) -> str:
     return segment.render(segment.translation)
 
 
+def byte_order_mark(data: bytes) -> tuple[bytes, str]:
+    """The byte order mark that a file begins with, and the encoding it stands for; both empty if there is none."""
+    return next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", ""))
+
+
 def decode(data: bytes, name: str) -> tuple[str, Callable[[str], bytes]]:
     """The text of a plain file, and what turns text into such a file again.
 
-    UTF-8 with or without a byte order mark, or UTF-16 with one.
+    UTF-8 with or without a byte order mark, or UTF-16 or UTF-32 with one.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is none of them.
     """
-    mark, encoding = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", "utf-8"))
+    mark, marked = byte_order_mark(data)
+    encoding = marked or "utf-8"
     try:
         text = data[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
+        place = len(mark) + error.start
         raise UserError(
-            f"{name} must be UTF-8, or UTF-16 with a byte order mark; byte {len(mark) + error.start + 1} is "
-            f"0x{data[len(mark) + error.start]:02x}. Convert it first, for example with iconv."
+            f"{name} must be UTF-8, or UTF-16 or UTF-32 with a byte order mark; byte {place + 1} is "
+            f"0x{data[place]:02x}. Convert it first, for example with iconv."
         ) from None
     return text, lambda translated: mark + translated.encode(encoding)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -117,7 +119,9 @@ def test_codes_of_the_text_itself_are_text():
 PIECES = st.sampled_from(
     ["<p>", "</p>", "<b>", "</b>", "<i a='>'>", "</i>", "text ", "&amp;", "&", "<", ">", "<br>", "<img alt='a b'>",
      "\n", "<!--c-->", "<script>x<b></script>", "</", "<code>z</code>", "é", "<a title=\"t u\">", "</a>",
-     "<![CDATA[x]]>", "<?p?>"]
+     "<![CDATA[x]]>", "<?p?>",
+     "<![x]>", "<![ ]>", "&#", "<!--", "<i a=\"", "<li translate=no>", "<td>", "<table>", "</table>", "<div>",
+     "</div>"]
 )  # fmt: skip
 
 
@@ -152,3 +156,144 @@ def test_what_an_encoding_cannot_hold_becomes_a_reference():
     text, encode = decode('<meta charset="iso-8859-1"><p>è</p>'.encode("latin-1"))
     assert "è" in text
     assert encode("è 日") == "è &#26085;".encode("latin-1")
+
+
+def read_texts(page):
+    """The texts of a page and what is left; untranslated, every byte stays."""
+    parts = read(page)
+    assert written(parts) == page
+    return [segment.text for segment in segments(parts)], list(left_in(parts))
+
+
+@pytest.mark.parametrize("label", ["iso-8859-1", "latin1", "US-ASCII", "windows-1252", "ISO_8859-1:1987"])
+def test_latin_1_means_windows_1252_as_in_browsers(label):
+    data = f'<meta charset="{label}"><p>I don\x92t know \x81\x9d \x80.</p>'.encode("latin-1")
+    text, encode = decode(data)
+    assert "I don’t know \x81\x9d €." in text
+    assert encode(text) == data
+    assert encode("’ \x90 日") == b"\x92 \x90 &#26085;"
+
+
+@pytest.mark.parametrize(
+    "label", ["utf-16le", "utf-16", "undefined", "punycode", "idna", "utf-7", "hex", "cp037"]
+)
+def test_an_encoding_that_the_page_cannot_be_in_is_not_believed(label):
+    page = f'<meta charset="{label}"><p>Two words è.</p>'
+    for data in (page.encode(), page.encode() + b" "):
+        text, encode = decode(data)
+        assert text.strip() == page
+        assert encode(text) == data
+        assert encode("日") == "日".encode()
+
+
+@pytest.mark.parametrize(
+    ("label", "encoding"),
+    [
+        ("windows-1251", "cp1251"),
+        ("koi8-r", "koi8-r"),
+        ("Shift_JIS", "cp932"),
+        ("gb2312", "gbk"),
+        ("x-sjis", "cp932"),
+    ],
+)
+def test_encodings_of_the_web_are_read(label, encoding):
+    word = "слово" if encoding in ("cp1251", "koi8-r") else "日本"
+    data = f'<meta charset="{label}"><p>{word}</p>'.encode(encoding)
+    text, encode = decode(data)
+    assert word in text
+    assert encode(text) == data
+
+
+@pytest.mark.parametrize(
+    ("start", "rest"),
+    [
+        ("<p>One house</p>", "<!-- note <p>Two houses</p> and more text"),
+        ("<p>One house ", '<a href="x>my world</a></p>'),
+        ("<p>One house</p>", '<div class="a <p>Good morning</p>'),
+        ("<p>One house</p>", "<style> p { color <p>Good morning</p>"),
+        ("<p>One house</p>", "<!DOCTYPE "),
+    ],
+)
+def test_the_rest_behind_what_is_never_ended_stays_and_is_told(start, rest):
+    texts, left = read_texts(start + rest)
+    assert texts == ["One house"]
+    assert " ".join(left) in rest
+    parts = read(start + rest)
+    next(segments(parts)).translation = "Una casa"
+    assert written(parts) == start.replace("One house", "Una casa") + rest
+
+
+@pytest.mark.parametrize(
+    ("page", "texts"),
+    [
+        ("a < b and &am", ["a < b and &am"]),
+        ("one <", ["one <"]),
+        ("<p>No &# mark</p><p>a <b>red</b> car</p>", ["No &# mark", "a <g1>red</g1> car"]),
+        ("<p>one</p><![foo]>two<![ ]><p>three</p>", ["one", "two", "three"]),
+    ],
+)
+def test_signs_that_only_look_like_marks(page, texts):
+    assert read_texts(page) == (texts, [])
+
+
+@pytest.mark.parametrize(
+    ("page", "texts", "left"),
+    [
+        ("<ul><li class=notranslate>Big Apple<li>Red house</ul>", ["Red house"], ["Big Apple"]),
+        (
+            "<table><td translate=no>Big<table><td>in<td>it</table><td>Red<tr translate=no><th>a<td>b<tbody><td>end",
+            ["Red", "end"],
+            ["Biginit", "ab"],
+        ),
+        ("<p translate=no>One<b>Two<p>Three<div>Four</div>", ["Three", "Four"], ["OneTwo"]),
+        ("<dl><dt class='a notranslate'>One<dd>Two<dt translate=No>Three</dl>", ["Two"], ["One", "Three"]),
+        ("<select><option translate=no>One<option>Two</select>", ["Two"], ["One"]),
+        ("<div translate=no><b><div>One</b></div>Two</div>Three", ["Three"], ["OneTwo"]),
+        ("<p>Use <code>One</p><p>Two", ["Use {k1}", "Two"], ["One"]),
+        ("<p data-translate=no class=notranslated>One</p>", ["One"], []),
+        ("<div translate=no>One<p>Two", [], ["OneTwo"]),
+    ],
+)
+def test_an_element_ends_where_browsers_end_it(page, texts, left):
+    assert read_texts(page) == (texts, left)
+
+
+def test_tags_in_a_field_for_text_end_nothing():
+    assert read_texts("<div translate=no><textarea></div></textarea>One</div>Two")[0] == ["Two"]
+
+
+@pytest.mark.parametrize(
+    ("page", "texts"),
+    [
+        (
+            "<a href=1>Home</a><a href=2>About us</a><a href=3>Contact</a>",
+            ["<g1>Home</g1>", "<g1>About us</g1>", "<g1>Contact</g1>"],
+        ),
+        ("<a>one</a><a>two</a>", ["<g1>one</g1>", "<g1>two</g1>"]),
+        ("<a><b>One</b></a><a><i>two</i></a>", ["<g1><g2>One</g2></g1>", "<g1><g2>two</g2></g1>"]),
+        ("<span>Price</span><span>Size</span>", ["<g1>Price</g1>", "<g1>Size</g1>"]),
+        (
+            "<label>First name<input></label><label>Surname<input></label>",
+            ["<g1>First name<x2/></g1>", "<g1>Surname<x2/></g1>"],
+        ),
+        ("<a>One</a> <a>two</a>", ["<g1>One</g1> <g2>two</g2>"]),
+        ("<b>W</b>ord", ["<g1>W</g1>ord"]),
+        ("<b>un</b>do", ["<g1>un</g1>do"]),
+        ("a H<sub>2</sub>O", ["a H<g1>2</g1>O"]),
+        ("<span>O</span><span>NCE</span>", ["<g1>O</g1><g2>NCE</g2>"]),
+        ("<b>a wo</b><b>rd</b>", ["<g1>a wo</g1><g2>rd</g2>"]),
+        ("<b>Un</b><i>Do</i>", ["<g1>Un</g1><g2>Do</g2>"]),
+        ("round<a>1</a><a>2</a> earth", ["round<g1>1</g1><g2>2</g2> earth"]),
+    ],
+)
+def test_what_only_its_elements_part_are_texts_of_their_own(page, texts):
+    assert read_texts(page) == (texts, [])
+
+
+@pytest.mark.parametrize(
+    "page", ["<b>hi " * 8000 + "</b>" * 8000, "<code>hi " * 8000, "<span>hi</span> " * 8000]
+)
+def test_many_elements_are_read_in_a_time_that_grows_with_them(page):
+    start = time.process_time()
+    read(page)
+    assert time.process_time() - start < 2.0  # quadratic: over 3 seconds
