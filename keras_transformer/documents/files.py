@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -102,9 +104,20 @@ def open_file(path: Path) -> OpenFile:
     try:
         data = path.read_bytes()
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"cannot read {path.absolute()}: {reason}. Name a file to translate.") from None
+        raise _unreadable(path, error) from None
     return parse(data, path.suffix.lower(), str(path))
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot read {path.absolute()}: {_reason(error)}. Name a file to translate.")
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path.absolute()}: {_reason(error)}. Name another file.")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def check_suffix(path: Path) -> None:
@@ -124,7 +137,17 @@ def check_paths(source: Path, target: Path) -> None:
             f"the translation must be a {source.suffix} like its source, got {target.name!r}. Name it "
             f"{target.with_suffix(source.suffix).name}."
         )
-    if target.exists() and source.exists() and target.samefile(source):
+    try:
+        is_target, is_folder = target.exists(), target.is_dir()
+    except OSError as error:  # a name that is too long
+        raise _unwritable(target, error) from None
+    try:
+        is_same = is_target and source.exists() and target.samefile(source)
+    except OSError as error:
+        raise _unreadable(source, error) from None
+    if is_folder:
+        raise UserError(f"the translation must be a file, got the folder {target}. Name a new file.")
+    if is_same:
         raise UserError(
             f"the translation must be another file than its source, got {target}. Name a new file."
         )
@@ -188,7 +211,7 @@ def translate_file(
     flags: Counter[str] = Counter()
     resumed = len(done)
     try:
-        with side.open(bool(done)) as stream:
+        with side.open(done) as stream:
             for index, (text, its_flags) in enumerate(done):
                 _take(file.segments[index], text, its_flags, kept, flags)
             for first, batch in _batches(file.segments, resumed):
@@ -198,13 +221,12 @@ def translate_file(
                 found = translator.translate(texts, **search._asdict(), cancellation=cancellation)
                 for segment, translation in zip(batch, found, strict=True):
                     _take(segment, translation.text, translation.flags, kept, flags)
-                    stream.write(json.dumps([translation.text, list(translation.flags)]) + "\n")
+                    stream.write(_note(translation.text, translation.flags))
                 stream.flush()
         _replace(target, file.to_bytes())
         side.remove()
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"cannot write {target.absolute()}: {reason}. Name another file.") from None
+        raise _unwritable(target, error) from None
     if on_progress is not None:
         on_progress(FileProgress(len(file.segments), len(file.segments)))
     return FileReport(len(file.segments), resumed, tuple(kept), file.left, dict(flags))
@@ -268,28 +290,48 @@ class _SideFile:
             if json.loads(first) != self._key:
                 return []
             for line in lines[:-1]:  # the last is empty, or was cut in the middle
-                text, flags = json.loads(line)
-                found.append((text, flags))
+                found.append(_noted(line))
         except (OSError, ValueError):
             pass
         return found[:most]
 
-    def open(self, resume: bool) -> IO[str]:
-        """The side file to write on."""
-        if resume:
-            lines = self._path.read_text("utf-8").split("\n")
-            _replace(self._path, "".join(line + "\n" for line in lines[:-1]).encode())
-            return self._path.open("a", encoding="utf-8", newline="\n")
-        stream = self._path.open("w", encoding="utf-8", newline="\n")
-        stream.write(json.dumps(self._key) + "\n")
-        return stream
+    def open(self, done: Sequence[tuple[str, Sequence[str]]]) -> IO[str]:
+        """The side file to write on, with what `read` found in it."""
+        lines = [json.dumps(self._key) + "\n", *(_note(*one) for one in done)]
+        _replace(self._path, "".join(lines).encode())
+        return self._path.open("a", encoding="utf-8", newline="\n")
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)
 
 
+def _note(text: str, flags: Sequence[str]) -> str:
+    """A translation's line in a side file."""
+    return json.dumps([text, list(flags)]) + "\n"
+
+
+def _noted(line: str) -> tuple[str, list[str]]:
+    """What `_note` wrote; ValueError if it did not write this."""
+    note = json.loads(line)
+    if not isinstance(note, list) or len(note) != 2 or not isinstance(note[1], list):
+        raise ValueError(line)
+    text, flags = note
+    if not all(isinstance(item, str) for item in [text, *flags]):
+        raise ValueError(line)
+    return text, flags
+
+
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    new.write_bytes(data)
-    os.replace(new, path)
+    """Write a file whole or not at all; where `path` is a link, the file it leads to."""
+    target = Path(os.path.realpath(path))
+    new = target.with_name(f".{secrets.token_hex(8)}.new")
+    stream = new.open("xb")  # never a file that is there
+    try:
+        with stream:
+            stream.write(data)
+        if target.exists():
+            shutil.copymode(target, new)
+        os.replace(new, target)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise

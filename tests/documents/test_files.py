@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_an_ended_call_goes_on_where_it_stopped(tmp_path, small_batches):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
 
 
-@pytest.mark.parametrize("what", ["source", "model", "search", "damaged", "cut"])
+@pytest.mark.parametrize("what", ["source", "model", "search", "damaged", "cut", "shape"])
 def test_what_was_done_is_used_for_the_same_file_and_model_only(tmp_path, small_batches, what):
     (tmp_path / "a.txt").write_text(LINES)
     paths = (tmp_path / "a.txt", tmp_path / "b.txt")
@@ -78,6 +79,10 @@ def test_what_was_done_is_used_for_the_same_file_and_model_only(tmp_path, small_
         search = SearchChoice(beam_size=4)
     elif what == "damaged":
         side.write_text("{" + side.read_text())
+    elif what == "shape":
+        lines = side.read_text().splitlines(keepends=True)
+        side.write_text("".join([*lines[:4], '["a", null]\n', *lines[5:]]))
+        resumed = 3
     else:
         side.write_text(side.read_text()[:-5])
         resumed = 7
@@ -146,6 +151,8 @@ def test_a_translation_that_lost_a_code_is_not_used_and_reported(tmp_path):
             "b.txt",
             r"^cannot read .*no\.txt: no such file or directory\. Name a file to translate\.$",
         ),
+        ("a.txt", "b" * 300 + ".txt", r"^cannot write .*: file name too long\. Name another file\.$"),
+        ("a" * 300 + ".txt", "b.txt", r"^cannot read .*: file name too long\. Name a file to translate\.$"),
         ("a.txt", "no/b.txt", r"^cannot write .*b\.txt: no such file or directory\. Name another file\.$"),
     ],
 )
@@ -204,3 +211,53 @@ def test_the_side_file_holds_json_lines(tmp_path, small_batches):
 def test_an_empty_file_is_an_empty_file(suffix):
     file = parse(b"", suffix, "x")
     assert (file.segments, file.to_bytes()) == ([], b"")
+
+
+@pytest.mark.parametrize(
+    "line", ["5", "[1, 2]", '["a", null]', '["a", [1]]', '["a"]', "{}", "null", '["a", [], 1]']
+)
+def test_a_damaged_note_counts_for_nothing(tmp_path, small_batches, line):
+    (tmp_path / "a.txt").write_text(LINES)
+    paths = (tmp_path / "a.txt", tmp_path / "b.txt")
+    side = tmp_path / "b.txt.part.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        translate_file(Shouting(fail_after=0), *paths)
+    side.write_text(side.read_text() + '["FIRST", []]\n' + line + '\n["THIRD", []]\n')
+    with pytest.raises(KeyboardInterrupt):
+        translate_file(Shouting(fail_after=5), *paths)
+    assert "THIRD" not in side.read_text()
+    assert translate_file(Shouting(), *paths).resumed == 5  # the first, and a batch of four behind it
+
+
+def test_a_folder_is_no_translation(tmp_path):
+    (tmp_path / "a.txt").write_text("A cat.")
+    (tmp_path / "b.txt").mkdir()
+    translator = Shouting()
+    with pytest.raises(
+        UserError, match=r"^the translation must be a file, got the folder .*b\.txt\. Name a new file"
+    ):
+        translate_file(translator, tmp_path / "a.txt", tmp_path / "b.txt")
+    assert translator.texts == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_files_beside_the_translation_stay(tmp_path):
+    (tmp_path / "a.txt").write_text("A cat.")
+    (tmp_path / "b.txt.new").write_text("mine")
+    translate_file(Shouting(), tmp_path / "a.txt", tmp_path / "b.txt")
+    assert (tmp_path / "b.txt.new").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt", "b.txt.new"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and modes of a POSIX system")
+def test_a_link_and_the_rights_of_what_is_replaced_stay(tmp_path):
+    (tmp_path / "a.txt").write_text("A cat.")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "real.txt").write_text("old")
+    (tmp_path / "folder" / "real.txt").chmod(0o640)
+    (tmp_path / "b.txt").symlink_to(tmp_path / "folder" / "real.txt")
+    translate_file(Shouting(), tmp_path / "a.txt", tmp_path / "b.txt")
+    assert (tmp_path / "b.txt").is_symlink()
+    assert (tmp_path / "folder" / "real.txt").read_text() == "A CAT."
+    assert (tmp_path / "folder" / "real.txt").stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["real.txt"]
