@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import html
 import io
+import lzma
 import re
+import struct
 import zipfile
+import zlib
 from xml.parsers import expat
 
 from keras_transformer.documents.parts import Segment, written
@@ -18,13 +21,25 @@ from keras_transformer.errors import UserError
 from keras_transformer.text.segmentation import is_copied
 
 _TRANSLATED = re.compile(r"word/(?:document|footnotes|endnotes|comments|header\d*|footer\d*)\.xml")
-# Diagrams and charts hold text that is left as it is; so do formulas, and the descriptions of pictures.
+# Diagrams and charts hold text that is left as it is; so do formulas, readings (ruby) and descriptions of pictures.
 _PICTURES = re.compile(r"word/(?:diagrams/data\d*|charts/chart(?:ex)?\d*)\.xml", re.IGNORECASE)
 _LEFT = re.compile(
-    r"<m:oMath(?:\s[^>]*)?>.*?</m:oMath>|<a:t(?:\s[^>]*)?>[^<]*</a:t>|<wp:docPr\s[^>]*?\bdescr=\"(?P<described>[^\"]+)\"",
+    r"<m:oMath(?:\s[^>]*)?>.*?</m:oMath>|<w:ruby(?:\s[^>]*)?>.*?</w:ruby>|<a:t(?:\s[^>]*)?>[^<]*</a:t>|<wp:docPr\s[^>]*?\bdescr=\"(?P<described>[^\"]+)\"",
     re.DOTALL,
 )
-_PICTURE_TEXT = re.compile(r"<(?:m|a):t(?:\s[^>]*)?>([^<]*)<")
+_PICTURE_TEXT = re.compile(r"<[amw]:t(?:\s[^>]*)?>([^<]*)<")
+_DAMAGED = (  # what zipfile raises for one; RuntimeError: encrypted, or of a compression it does not know
+    zipfile.BadZipFile,
+    expat.ExpatError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 _LARGEST = 256 * 2**20  # bytes of XML in one file of the zip: more is a bomb
 
 
@@ -32,7 +47,7 @@ def read(data: bytes, name: str) -> tuple[dict[str, list[str | Segment]], list[s
     """The parts of each XML file that holds text, the texts that are left as they are, and the zip.
 
     Raises:
-        UserError: it is not a docx.
+        UserError: it is not a docx, or is damaged, even where nothing is to be translated: it is all written again.
     """
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
@@ -46,18 +61,15 @@ def read(data: bytes, name: str) -> tuple[dict[str, list[str | Segment]], list[s
             content = archive.read(info)
             files[info.filename] = read_xml(content)
             left += _left(content)
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f"{damaged} in it is damaged")
         for info in archive.infolist():
             if _PICTURES.fullmatch(info.filename) and info.file_size <= _LARGEST:
                 left += _left(archive.read(info))
-    except (
-        zipfile.BadZipFile,
-        expat.ExpatError,
-        UnicodeDecodeError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+    except _DAMAGED as error:
+        reason = str(error) or "it is damaged"
         raise UserError(
-            f"{name} must be a Word document (docx): {error}. Save it again from a word processor."
+            f"{name} must be a Word document (docx): {reason}. Save it again from a word processor."
         ) from None
     return files, left, archive
 

@@ -22,7 +22,17 @@ _TOKEN = re.compile(
 _NAME = re.compile(r"<(/?)([^\s/>]+)")
 # Around runs: their start and end stay around the words of the runs.
 _WRAPPERS = frozenset(
-    ["w:hyperlink", "w:ins", "w:moveTo", "w:smartTag", "w:fldSimple", "w:customXml", "w:sdt"]
+    [
+        "w:hyperlink",
+        "w:ins",
+        "w:moveTo",
+        "w:smartTag",
+        "w:fldSimple",
+        "w:customXml",
+        "w:sdt",
+        "w:bdo",
+        "w:dir",
+    ]
 )
 _SEPARATORS = {"w:tab": "\t", "w:ptab": "\t", "w:br": "\n", "w:cr": "\n"}  # as the translator sees them
 _SEPARATOR = re.compile(r"([\t\n])")
@@ -136,7 +146,7 @@ def _run(tokens: Sequence[str]) -> _Found:
     while index < len(tokens) - 1:
         end, name = _element_end(tokens, index), _name(tokens[index])
         if name == "w:t":
-            text = _SPACES.sub(" ", html.unescape("".join(tokens[index + 1 : end - 1])))
+            text = _SPACES.sub(" ", "".join(map(_characters, tokens[index + 1 : end - 1])))
             found.append(_Text(start, properties, tokens[index], text))
             raw += tokens[index:end]
         else:
@@ -278,6 +288,13 @@ def _partners(content: Sequence[_Text | _Other]) -> dict[int, int]:
         elif isinstance(item, _Other) and item.kind == "close" and opened:
             partners[opened.pop()] = index
     return partners
+
+
+def _characters(token: str) -> str:
+    """What a token between tags says."""
+    if token.startswith("<![CDATA["):
+        return token[len("<![CDATA[") : -len("]]>")]
+    return "" if token.startswith("<") else html.unescape(token)
 
 
 def _escape(text: str) -> str:

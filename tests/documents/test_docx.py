@@ -73,6 +73,8 @@ def translated(body, **words):
             ),
             "<g1>red</g1> cat",
         ),
+        (paragraph('<w:bdo w:val="ltr">', run("red"), "</w:bdo>", run(" cat")), "<g1>red</g1> cat"),
+        (paragraph('<w:dir w:val="ltr">', run("red"), "</w:dir>", run(" cat")), "<g1>red</g1> cat"),
         (paragraph(run("red"), "<w:del><w:r><w:delText>old</w:delText></w:r></w:del>", run(" cat")), "red<x1/> cat"),
     ],
 )  # fmt: skip
@@ -203,3 +205,35 @@ def test_formulas_diagrams_and_descriptions_are_left_and_told():
     with zipfile.ZipFile(io.BytesIO(file.to_bytes())) as archive:
         for name, content in others.items():
             assert archive.read(f"word/{name}.xml").decode() == content.replace("A cat.", "Un gatto.")
+
+
+def test_character_data_is_text_and_comments_are_not():
+    body = paragraph("<w:r><w:t><![CDATA[red & <b>]]> &amp; big<!-- no --></w:t></w:r>")
+    new, texts = translated(body, big="grande")
+    assert texts == ["red & <b> & big"]
+    assert ">red &amp; &lt;b&gt; &amp; grande<" in new
+
+
+def test_readings_above_words_are_left_and_told():
+    base = f"<w:rt>{run('reading')}</w:rt><w:rubyBase>{run('word')}</w:rubyBase>"
+    body = paragraph(run("A red "), f"<w:r><w:ruby>{base}</w:ruby></w:r>")
+    file = parse(word_document(body), ".docx", "x.docx")
+    assert file.left == ("readingword",)
+
+
+@pytest.mark.parametrize("damage", ["content", "offset", "compression", "encrypted"])
+def test_a_damaged_document_is_refused_before_anything_is_translated(damage):
+    data = bytearray(word_document(paragraph(run("A red cat"))))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        image = archive.getinfo("word/media/image1.png")  # nothing of it is translated
+    entry = data.rindex(b"PK\x01\x02")
+    if damage == "content":
+        data[image.header_offset + 30 + len(image.filename) + 4] ^= 255
+    elif damage == "offset":
+        data[entry + 42 : entry + 46] = (2**31).to_bytes(4, "little")
+    elif damage == "compression":
+        data[entry + 10] = 99
+    else:
+        data[entry + 8] |= 1
+    with pytest.raises(UserError, match=r"^x\.docx must be a Word document \(docx\): .+\. Save it again"):
+        parse(bytes(data), ".docx", "x.docx")
