@@ -6,7 +6,9 @@ several cues is translated cue by cue.
 
 from __future__ import annotations
 
+import html
 import re
+from functools import partial
 
 from keras_transformer.documents.parts import Left, Segment
 from keras_transformer.text.segmentation import is_copied
@@ -17,6 +19,10 @@ _SPEAKER = re.compile(r"(?:<v[^<>]*>|\{\\[^{}]*\}|\s)*")  # <v Roger>, {\an8}
 _TURN = re.compile(r"\s*(?:<[^<>]*>)*[-–—♪]")  # of a dialogue
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’»)]*(?:</[^<>]*>)*\s*\Z")
 _BLOCK = re.compile(r"\ufeff?(?:WEBVTT|NOTE|STYLE|REGION)\b")  # up to a blank line, and never shown
+# What stands for a character in WebVTT; but not for one that would look like a tag, or like such a reference.
+_REFERENCE = re.compile(r"&(?!lt;|gt;|amp;(?:lt|gt);)#?\w+;")
+_REFERRED = {"\xa0": "&nbsp;", "\u200e": "&lrm;", "\u200f": "&rlm;"}
+_REFERS = re.compile(r"[\xa0\u200e\u200f]|&(?!lt;|gt;|amp;(?:lt|gt);|#\w+;)")
 _BREAK = re.compile(r" (?![^<>]*>)(?![^{}]*\})")
 
 
@@ -26,50 +32,62 @@ def read(text: str) -> list[str | Segment]:
     lines = list(zip(pieces[::2], [*pieces[1::2], ""], strict=True))
     parts: list[str | Segment] = []
     cue: list[tuple[str, str]] = []
+    is_webvtt = text.startswith("WEBVTT")
     in_cue = in_block = False
     for (line, end), (following, _) in zip(lines, [*lines[1:], ("", "")], strict=True):
         is_timing = _TIMING.match(line) is not None
-        if in_cue and line.strip() and not is_timing:
+        # The number of the next cue, where no blank line stands before it.
+        is_number = line.strip().isdecimal() and _TIMING.match(following) is not None
+        if in_cue and line.strip() and not (is_timing or is_number):
             cue.append((line, end))
             continue
-        parts += _cue(cue)
+        parts += _cue(cue, is_webvtt)
         cue = []
         in_block = (in_block or _BLOCK.match(line) is not None) and bool(line.strip())
         # What stands neither in a cue nor in its name nor in a block belongs to nothing: a damaged timing.
         is_lost = not (is_timing or in_block or _TIMING.match(following))
         parts.append(Left(line + end, line) if is_lost else line + end)
         in_cue = is_timing
-    return parts + _cue(cue)
+    return parts + _cue(cue, is_webvtt)
 
 
-def _cue(lines: list[tuple[str, str]]) -> list[str | Segment]:
+def _cue(lines: list[tuple[str, str]], is_webvtt: bool) -> list[str | Segment]:
     """The lines of a cue as segments: those of one sentence together."""
     parts: list[str | Segment] = []
     together: list[tuple[str, str]] = []
     for line, end in lines:
         if together and (_TURN.match(line) or _SENTENCE_END.search(together[-1][0])):
-            parts += _sentence(together)
+            parts += _sentence(together, is_webvtt)
             together = []
         together.append((line, end))
-    return parts + (_sentence(together) if together else [])
+    return parts + (_sentence(together, is_webvtt) if together else [])
 
 
-def _sentence(lines: list[tuple[str, str]]) -> list[str | Segment]:
+def _sentence(lines: list[tuple[str, str]], is_webvtt: bool) -> list[str | Segment]:
     first = lines[0][0]
     speaker = _SPEAKER.match(first)
     start = speaker.end() if speaker else 0
     texts = [first[start:], *(line for line, _ in lines[1:])]
     text = " ".join(line.strip() for line in texts)
     raw = "".join(line + end for line, end in lines)
+    if is_webvtt:
+        text = _REFERENCE.sub(_referred, text)
     if is_copied(text):
         return [raw]
     ends = [end for _, end in lines]
     original = raw[start : len(raw) - len(ends[-1])]
-    return [raw[:start], Segment(text, [original], lambda found: _broken(found, ends[:-1])), ends[-1]]
+    return [raw[:start], Segment(text, [original], partial(_broken, ends[:-1], is_webvtt)), ends[-1]]
 
 
-def _broken(text: str, ends: list[str]) -> str:
+def _referred(reference: re.Match[str]) -> str:
+    character = html.unescape(reference[0])
+    return reference[0] if character in "<>" else character
+
+
+def _broken(ends: list[str], is_webvtt: bool, text: str) -> str:
     """A text over as many lines as there were, of like length, broken at spaces outside tags."""
+    if is_webvtt:
+        text = _REFERS.sub(lambda match: _REFERRED.get(match[0], "&amp;"), text)
     rest, lines = " ".join(text.split()), []
     for index, end in enumerate(ends):
         spaces = [match.start() for match in _BREAK.finditer(rest)]

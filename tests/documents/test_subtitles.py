@@ -96,3 +96,25 @@ def test_names_notes_and_styles_are_no_text_that_is_shown():
     parts = read(text)
     assert [segment.text for segment in segments(parts)] == ["A cat."]
     assert list(left_in(parts)) == []
+
+
+@pytest.mark.parametrize("number", ["2", " 23 "])
+def test_a_number_right_behind_a_cue_is_that_of_the_next(number):
+    text = (
+        f"1\n00:00:01,000 --> 00:00:02,000\nI have\n3\n{number}\n00:00:03,000 --> 00:00:04,000\nHow are you\n"
+    )
+    parts = read(text)
+    first, second = segments(parts)
+    assert (first.text, second.text) == ("I have 3", "How are you")
+    first.translation = "Ne ho 3"
+    assert written(parts) == text.replace("I have\n3", "Ne\nho 3")
+
+
+def test_references_of_webvtt_are_read_and_written():
+    cue = "00:01.000 --> 00:02.000\n<b>Tom &amp; Jerry</b>&nbsp;at &lt;home&#62; &amp;lt; &#38; don&#39;t&lrm;\n"
+    parts = read("WEBVTT\n\n" + cue)
+    (segment,) = segments(parts)
+    assert segment.text == "<b>Tom & Jerry</b>\xa0at &lt;home&#62; &amp;lt; & don't\u200e"
+    segment.translation = segment.text
+    assert written(parts) == "WEBVTT\n\n" + cue.replace("&#38;", "&amp;").replace("&#39;", "'")
+    assert texts("1\n" + cue) == [cue.split("\n")[1]]  # SubRip has none
