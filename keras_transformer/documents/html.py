@@ -228,7 +228,7 @@ class _Tokenizer(HTMLParser):
     def unknown_decl(self, data: str) -> None:
         self._add("other")
 
-    def parse_marked_section(self, i: int, report: int = 1) -> int:
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
         """Read "<![…" to its end; one of a name it does not know is a comment, as in browsers."""
         position = self.getpos()
         try:
@@ -370,9 +370,10 @@ def _borders(run: Sequence[_Token]) -> list[int]:
 def _left(name: str, tokens: Sequence[_Token]) -> str:
     """An element that is copied; with what a reader sees of it."""
     source = "".join(token.source for token in tokens)
-    if name in _UNREAD:
+    if name in _UNREAD and tokens[-1].kind == "end":  # without its end it hides the rest of the page
         return source
-    return Left(source, html.unescape("".join(token.source for token in tokens if token.kind == "text")))
+    texts = (token.source for token in tokens if token.kind in ("text", "rest"))
+    return Left(source, html.unescape("".join(texts)))
 
 
 def _segment(

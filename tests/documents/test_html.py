@@ -211,13 +211,13 @@ def test_encodings_of_the_web_are_read(label, encoding):
         ("<p>One house ", '<a href="x>my world</a></p>'),
         ("<p>One house</p>", '<div class="a <p>Good morning</p>'),
         ("<p>One house</p>", "<style> p { color <p>Good morning</p>"),
-        ("<p>One house</p>", "<!DOCTYPE "),
+        ("<p>One house</p>", "<!DOCTYPE html"),
     ],
 )
 def test_the_rest_behind_what_is_never_ended_stays_and_is_told(start, rest):
     texts, left = read_texts(start + rest)
     assert texts == ["One house"]
-    assert " ".join(left) in rest
+    assert left == [rest.removeprefix("<style>").strip()]
     parts = read(start + rest)
     next(segments(parts)).translation = "Una casa"
     assert written(parts) == start.replace("One house", "Una casa") + rest
