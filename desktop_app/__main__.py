@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import signal
@@ -20,6 +21,8 @@ from keras_transformer.errors import UserError
 
 if TYPE_CHECKING:
     import tkinter
+
+_LOGGER = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 1.0  # a cancelled translation ends in a fraction of it; a load need not be waited for
 _KEEP_SECONDS = 0.3  # at least, for what is still being written to the history
@@ -86,6 +89,22 @@ def load_bundle(folder: Path | None, device: str) -> LoadedModel:
     return adapter.load_bundle(folder, device)
 
 
+def load_remembered(folder: Path, device: str) -> LoadedModel:
+    """Load the bundle picked last, or where it cannot be loaded the shipped one, which says so.
+
+    Raises:
+        Exception: what loading the first one raised, where there is no shipped one either.
+    """
+    try:
+        return load_bundle(folder, device)
+    except Exception as error:
+        _LOGGER.warning("the model picked last could not be loaded: %s", error, exc_info=_trace(error))
+        try:
+            return dataclasses.replace(load_bundle(None, device), instead_of=error)
+        except UserError:
+            raise error from None
+
+
 def open_root() -> tkinter.Tk:
     """Return a hidden Tk root. Raises UserError without tkinter or without a display."""
     try:
@@ -127,7 +146,10 @@ def run(model: Path | None, device: str, crash_log: CrashLog) -> int:
     root = open_root()
     path = settings.settings_path()
     chosen, set_aside = settings.load_settings(path)
-    service = TranslationService(load(model or remembered_folder(chosen)))
+    remembered = None if model is not None else remembered_folder(chosen)
+    service = TranslationService(
+        load(model) if remembered is None else lambda: load_remembered(remembered, device)
+    )
 
     from desktop_app.history import History, history_path
     from desktop_app.messages import Messages, chosen_language
@@ -163,10 +185,10 @@ def run(model: Path | None, device: str, crash_log: CrashLog) -> int:
     error = window.live.load_error
     if error is not None and not window.exit_code:
         window.exit_code = _EXIT_USER_ERROR if isinstance(error, UserError) else 1
-        logging.getLogger(__name__).error("the model could not be loaded: %s", error, exc_info=_trace(error))
+        _LOGGER.error("the model could not be loaded: %s", error, exc_info=_trace(error))
     if not ended:
         # Still inside a call into native code: ending the interpreter under it would crash.
-        logging.getLogger(__name__).warning("a thread did not end in time; leaving without it")
+        _LOGGER.warning("a thread did not end in time; leaving without it")
         logging.shutdown()
         os._exit(window.exit_code)
     root.destroy()

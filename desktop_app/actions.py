@@ -96,7 +96,7 @@ class Actions:
             if name in _OF_THE_TEXT:
                 continue
             for key in KEYS[name]:
-                for spelling in _spellings(key):
+                for spelling in spellings(key):
                     for widget in widgets:
                         widget.bind(f"<{spelling}>", _handler(action))
                         if command and spelling.startswith("Control"):
@@ -166,7 +166,7 @@ def shortcut_text(key: str, say: Messages) -> str:
     return "+".join(part.upper() if len(part) == 1 else part for part in parts)
 
 
-def _spellings(key: str) -> list[str]:
+def spellings(key: str) -> list[str]:
     """Return what Tk calls a key with and without Caps Lock."""
     head, _, last = key.rpartition("-")
     if len(last) == 1 and last.isalpha():

@@ -18,6 +18,8 @@ from desktop_app.theme import Theme, blend
 from desktop_app.words import LitWord, Words
 from desktop_app.wrapping_label import WrappingLabel
 
+_RESIZED_MS = 60  # without another step the window has its new size
+
 
 class AttentionWindow(tkinter.Toplevel):
     """A heat map that follows the word that is looked at.
@@ -49,6 +51,10 @@ class AttentionWindow(tkinter.Toplevel):
         self._sentences = ("", "")
         self._attention: Attention | None = None
         self.picture: HeatMap | None = None  # what is drawn
+        self.grid_place = 0, 0, 1  # left and upper edge of the table and side of a cell, in pixels
+        self._timer = ""
+        # By name: a `PhotoImage` may be collected on another thread, and would call Tk from there.
+        self.cells, self._visible = (str(self.tk.call("image", "create", "photo")) for _ in range(2))
         self._font = tkfont.nametofont("TkDefaultFont", root=self)
         self.title(say("attention.title"))
         self._build()
@@ -91,9 +97,10 @@ class AttentionWindow(tkinter.Toplevel):
         down.grid(row=0, column=1, sticky="ns")
         across.grid(row=1, column=0, sticky="ew")
         self.canvas.configure(
-            yscrollcommand=partial(_set_or_hide, down), xscrollcommand=partial(_set_or_hide, across)
+            yscrollcommand=partial(self._scrolled, down), xscrollcommand=partial(self._scrolled, across)
         )
-        self.canvas.bind("<Configure>", lambda _: self._draw())
+        self.canvas.bind("<Configure>", lambda _: self._draw_soon())
+        self.canvas.bind("<Motion>", self._tell_cell)
         for key, move in (("Up", (0, -1)), ("Down", (0, 1)), ("Left", (-1, 0)), ("Right", (1, 0))):
             self.canvas.bind(f"<{key}>", partial(self._scroll, *move))
         self.heads.focus_set()
@@ -101,6 +108,20 @@ class AttentionWindow(tkinter.Toplevel):
     def _scroll(self, x: int, y: int, _event: tkinter.Event[tkinter.Misc]) -> None:
         self.canvas.xview_scroll(x, "units")
         self.canvas.yview_scroll(y, "units")
+
+    def _scrolled(self, scrollbar: ttk.Scrollbar, first: float | str, last: float | str) -> None:
+        _set_or_hide(scrollbar, first, last)
+        self._show_cells()
+
+    def _draw_soon(self) -> None:
+        """Draw when the window has its new size, not at every step to it."""
+        self._stop_timer()
+        self._timer = self.after(_RESIZED_MS, self._draw)
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self.after_cancel(self._timer)
+            self._timer = ""
 
     # ---- which sentence ------------------------------------------------------------------------
 
@@ -130,6 +151,8 @@ class AttentionWindow(tkinter.Toplevel):
             self._words.on_lit.remove(self._follow)
             self._live.on_shown.remove(self._follow)
             self._background.drop("attention window")
+            self._stop_timer()
+            self.tk.call("image", "delete", self.cells, self._visible)
 
     def _show(self, attention: Attention) -> None:
         self._attention = attention
@@ -143,6 +166,7 @@ class AttentionWindow(tkinter.Toplevel):
     # ---- the picture ---------------------------------------------------------------------------
 
     def _draw(self) -> None:
+        self._stop_timer()
         if self._attention is None:
             return
         choice = self.heads.current()
@@ -158,25 +182,69 @@ class AttentionWindow(tkinter.Toplevel):
         left = max(self._font.measure(label) for label in picture.rows) + 2 * gap
         top = max(self._font.measure(label) for label in picture.columns) + 2 * gap
         side = self._cell_side(left + gap, top + gap, len(picture.columns), len(picture.rows))
+        self.grid_place = left, top, side
+        self._fill_cells(picture)
+        canvas.create_image(0, 0, anchor="nw", image=self._visible, tags="cells")
+        width, height = left + len(picture.columns) * side, top + len(picture.rows) * side
+        for column in range(len(picture.columns) + 1):
+            x = left + column * side
+            canvas.create_line(x, top, x, height, fill=colours.border)
+        for row in range(len(picture.rows) + 1):
+            y = top + row * side
+            canvas.create_line(left, y, width, y, fill=colours.border)
         for column, label in enumerate(picture.columns):
             canvas.create_text(
                 left + (column + 0.5) * side, top - gap, text=label, angle=90, anchor="w", fill=colours.text,
                 font=self._font,
             )  # fmt: skip
         for row, label in enumerate(picture.rows):
-            y = top + row * side
-            canvas.create_text(
-                left - gap, y + side / 2, text=label, anchor="e", fill=colours.text, font=self._font
-            )
-            for column, weight in enumerate(picture.weights[row]):
-                x = left + column * side
-                cell = canvas.create_rectangle(
-                    x, y, x + side, y + side, outline=colours.border,
-                    fill=blend(colours.pane, colours.accent, strength(weight)),
-                )  # fmt: skip
-                canvas.tag_bind(cell, "<Enter>", partial(self._tell_cell, row, column))
-        width, height = left + len(picture.columns) * side, top + len(picture.rows) * side
+            y = top + (row + 0.5) * side
+            canvas.create_text(left - gap, y, text=label, anchor="e", fill=colours.text, font=self._font)
         canvas.configure(scrollregion=(0, 0, width + gap, height + gap))
+        self._show_cells()
+
+    def _fill_cells(self, picture: HeatMap) -> None:
+        """Colour the image that has one pixel for each cell."""
+        colours = self._theme.palette
+        rows = (
+            " ".join(blend(colours.pane, colours.accent, strength(weight)) for weight in row)
+            for row in picture.weights
+        )
+        self.tk.call(self.cells, "blank")
+        self.tk.call(self.cells, "configure", "-width", len(picture.columns), "-height", len(picture.rows))
+        self.tk.call(self.cells, "put", " ".join(f"{{{row}}}" for row in rows))
+
+    def _show_cells(self) -> None:
+        """Enlarge the cells that are on the screen: all of a long sentence's would take 100 MB."""
+        if self.picture is None or not self.winfo_exists():
+            return
+        canvas, (left, top, side) = self.canvas, self.grid_place
+        ranges = [
+            (
+                max(0, int(begin - edge) // side),
+                min(count, int(begin - edge + room) // side + 1),
+            )
+            for begin, edge, room, count in (
+                (canvas.canvasx(0), left, canvas.winfo_width(), len(self.picture.columns)),
+                (canvas.canvasy(0), top, canvas.winfo_height(), len(self.picture.rows)),
+            )
+        ]
+        (first_column, last_column), (first_row, last_row) = ranges
+        if first_column >= last_column or first_row >= last_row:
+            return
+        part = first_column, first_row, last_column, last_row
+        self.tk.call(self._visible, "copy", self.cells, "-from", *part, "-zoom", side, "-shrink")
+        canvas.coords("cells", left + first_column * side, top + first_row * side)
+
+    def _cell_at(self, x: int, y: int) -> tuple[int, int] | None:
+        """Return row and column of the cell under a point of the canvas, None beside the table."""
+        if self.picture is None:
+            return None
+        left, top, side = self.grid_place
+        column = int(self.canvas.canvasx(x) - left) // side
+        row = int(self.canvas.canvasy(y) - top) // side
+        inside = 0 <= row < len(self.picture.rows) and 0 <= column < len(self.picture.columns)
+        return (row, column) if inside else None
 
     def _cell_side(self, left: int, top: int, columns: int, rows: int) -> int:
         """Return the side of a cell: the table fills the canvas, and scrolls where cells would be tiny."""
@@ -185,9 +253,11 @@ class AttentionWindow(tkinter.Toplevel):
         fitting = min((width - left) // columns, (height - top) // rows)
         return min(max(fitting, self._theme.pixels(22)), self._theme.pixels(52))
 
-    def _tell_cell(self, row: int, column: int, _event: tkinter.Event[tkinter.Misc]) -> None:
-        """Say in words what a cell shows."""
-        if self.picture is not None:
+    def _tell_cell(self, event: tkinter.Event[tkinter.Misc]) -> None:
+        """Say in words what the cell under the pointer shows."""
+        cell = self._cell_at(event.x, event.y)
+        if self.picture is not None and cell is not None:
+            row, column = cell
             self._cell.configure(
                 text=self._say(
                     "attention.cell",

@@ -12,6 +12,7 @@ TEXTS = {
     "cancelled": "Annullato",
     "copied": "Copiato",
     "nothing_to_copy": "Non c'è ancora niente da copiare",
+    "not_finished": "La traduzione non è ancora finita",
     "saved": "Salvato come {name}",
     "opened": "Aperto {name}",
     "speed.words": "{count} parole/s",
@@ -25,6 +26,9 @@ TEXTS = {
     "close": "Chiudi",
     "error.translation": "Non tradotto: {reason}",
     "error.load": "Non è stato possibile caricare il modello: {reason}",
+    "error.load.shipped": (
+        "Non è stato possibile caricare il modello scelto l'ultima volta: si usa quello del programma. {reason}"
+    ),
     "error.internal": "Qualcosa è andato storto nella finestra.",
     "error.open": "Non è stato possibile aprire {name}: {reason}",
     "error.save": "Non è stato possibile salvare {name}: {reason}",

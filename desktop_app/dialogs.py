@@ -7,6 +7,7 @@ import tkinter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from desktop_app.actions import Actions
 from desktop_app.background import Background
@@ -18,6 +19,14 @@ from desktop_app.settings import WindowSettings
 from desktop_app.theme import Theme
 from desktop_app.words import Words
 from keras_transformer import __version__
+
+
+@runtime_checkable
+class FollowsSettings(Protocol):
+    """A dialog with switches that are elsewhere too."""
+
+    def follow(self) -> None:
+        """Show what holds now."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,12 @@ class Dialogs:
             if name != "settings" and window.winfo_exists():
                 window.destroy()
 
+    def follow(self) -> None:
+        """Have the dialogs that are open show the settings that hold now."""
+        for window in self.open.values():
+            if isinstance(window, FollowsSettings) and window.winfo_exists():
+                window.follow()
+
     def show_help(self) -> None:
         """Open the help sheet."""
         from desktop_app.help_window import HelpWindow
@@ -124,7 +139,7 @@ class Dialogs:
                 "history",
                 lambda: HistoryWindow(
                     self._root, self._theme, self._say, history, self._background,
-                    reuse=answers.reuse, keep=answers.settings().history, set_keep=self._set_keep,
+                    reuse=answers.reuse, keep=lambda: answers.settings().history, set_keep=self._set_keep,
                 ),
             )  # fmt: skip
 

@@ -62,6 +62,12 @@ class Documents:
         """Whether a document is being translated."""
         return self._running is not None
 
+    @property
+    def targets(self) -> set[Path]:
+        """The files that will be written: not there yet, and not free."""
+        running = [] if self._running is None else [self._running]
+        return {one.target for one in [*running, *self._waiting]}
+
     def add(self, translate: FileTranslation, source: Path, target: Path, cancellation: Cancellation) -> None:
         """Translate a document now, or after those that wait."""
         self._waiting.append(_Document(translate, source, target, cancellation))
@@ -159,10 +165,10 @@ def reason_of(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def free_name(folder: Path, source: Path, language: str, taken: Callable[[Path], bool]) -> Path:
-    """Return a name for the translation of `source` that no file has: "a.it.txt", "a.it (2).txt", …"""
-    path, number = folder / f"{source.stem}.{language}{source.suffix}", 1
+def free_name(wanted: Path, taken: Callable[[Path], bool]) -> Path:
+    """Return a name that no file has: "a.it.txt", "a.it (2).txt", …"""
+    path, number = wanted, 1
     while taken(path):
         number += 1
-        path = folder / f"{source.stem}.{language} ({number}){source.suffix}"
+        path = wanted.with_name(f"{wanted.stem} ({number}){wanted.suffix}")
     return path

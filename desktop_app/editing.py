@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tkinter
 
+from desktop_app.actions import spellings
 from desktop_app.panes import TextPane
 from desktop_app.plain_text import clean_text
 
@@ -20,7 +21,8 @@ class Editing:
         text = self._text = pane.text
         text.bind("<<NextWindow>>", lambda _: _move_focus(text.tk_focusNext()))
         text.bind("<<PrevWindow>>", lambda _: _move_focus(text.tk_focusPrev()))
-        text.bind("<Control-a>", lambda _: self.select_all())
+        for key in spellings("Control-a"):
+            text.bind(f"<{key}>", lambda _: self.select_all())
         text.bind("<<SelectAll>>", lambda _: self.select_all())
         text.bind("<<Copy>>", lambda _: self.copy())
         text.bind("<Button-1>", lambda _: text.focus_set(), add=True)  # Tk skips a disabled text
@@ -52,17 +54,17 @@ class Editing:
         text = selected_text(self._pane, selection)
         if text is None:
             return "break"
-        self._text.edit_separator()
-        self._text.configure(autoseparators=False)  # one undo takes back the whole paste
-        if replace and self._text.tag_ranges("sel"):
-            self._text.delete("sel.first", "sel.last")
-        self._pane.insert_text("insert", text)
-        self._text.configure(autoseparators=True)
-        self._text.edit_separator()
+        with self._text.one_step():
+            if replace and self._text.tag_ranges("sel"):
+                self._text.delete("sel.first", "sel.last")
+            self._pane.insert_text("insert", text)
         self._text.see("insert")
         return "break"
 
     def _paste_at_pointer(self, event: tkinter.Event[tkinter.Misc]) -> str:
+        # The middle button scrolls too: Tk notes whether the pointer moved while it was held.
+        if self._text.tk.eval("expr {[info exists tk::Priv(mouseMoved)] && $tk::Priv(mouseMoved)}") == "1":
+            return "break"
         self._text.mark_set("insert", f"@{event.x},{event.y}")
         self._text.focus_set()
         return self.paste("PRIMARY", replace=False)

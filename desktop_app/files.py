@@ -22,9 +22,8 @@ class Files:
 
     Args:
         root: Parent of the dialogs.
-        live: Whose model translates documents.
+        live: Whose translation is saved, and whose model translates documents.
         source: Gets the text of an opened file.
-        target: Its text is saved.
         background: Reads and writes texts.
         documents: Translates documents, on a thread of its own: they may take minutes.
         say: The window's sentences.
@@ -36,13 +35,12 @@ class Files:
         root: tkinter.Tk,
         live: LiveTranslation,
         source: TextPane,
-        target: TextPane,
         background: Background,
         documents: Background,
         say: Messages,
         status: StatusLine,
     ) -> None:
-        self._root, self._live, self._source, self._target = root, live, source, target
+        self._root, self._live, self._source = root, live, source
         self._background = background
         self._say, self._status = say, status
         self.documents = Documents(documents, say, status, live.show_rest)
@@ -70,9 +68,8 @@ class Files:
 
     def save(self) -> None:
         """Ask for a name and write the translation."""
-        text = self._target.get_text()
-        if not text:
-            self._status.show_message(self._say("nothing_to_copy"))
+        text = self._live.finished()
+        if text is None:
             return
         name = filedialog.asksaveasfilename(
             parent=self._root, defaultextension=".txt", filetypes=self._types(".txt")
@@ -118,23 +115,28 @@ class Files:
             self.documents.add(translate, source, target, model.new_cancellation())
 
     def _targets(self, sources: list[Path], language: str) -> list[tuple[Path, Path]]:
-        """Ask for a name for one document, for a folder for several; no file there is overwritten unasked."""
+        """Ask for a name for one document, for a folder for several.
+
+        No file there is overwritten unasked, and none that another document will write.
+        """
         if not sources:
             return []
+        named = [f"{source.stem}.{language}{source.suffix}" for source in sources]
+        due = self.documents.targets
         first = sources[0]
         if len(sources) == 1:
             name = filedialog.asksaveasfilename(
                 parent=self._root, initialdir=first.parent, defaultextension=first.suffix,
-                initialfile=f"{first.stem}.{language}{first.suffix}",
+                initialfile=named[0],
             )  # fmt: skip
-            return [(first, Path(name))] if name else []
+            return [(first, free_name(Path(name), due.__contains__))] if name else []
         name = filedialog.askdirectory(
             parent=self._root, initialdir=first.parent, title=self._say("files.folder"), mustexist=True
         )
         found: list[tuple[Path, Path]] = []
-        for source in sources if name else []:
-            names = {target for _, target in found}
-            target = free_name(Path(name), source, language, lambda path: path in names or path.exists())  # noqa: B023
+        for source, wanted in zip(sources, named, strict=True) if name else ():
+            target = free_name(Path(name, wanted), lambda path: path in due or path.exists())
+            due.add(target)
             found.append((source, target))
         return found
 

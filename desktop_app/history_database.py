@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS entries (
     id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL,
     source_language TEXT NOT NULL, target_language TEXT NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL
 )"""
+_COLUMNS = "id, time, source_language, target_language, source, target"
 # Without diacritics "citta" finds "città"; the prefix indexes make the first letters typed as fast as a word.
 _INDEX = """
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(
@@ -75,9 +76,12 @@ class HistoryDatabase:
             except sqlite3.DatabaseError as error:
                 if self.path is None or not _is_damage(error):
                     raise self._failure(error) from error
-                self._set_aside(self.path, error)
+                aside = self._set_aside(self.path, error)
             try:
-                return work(self._open())
+                connection = self._open()
+                if aside is not None:
+                    self._rescue(aside, connection)
+                return work(connection)
             except sqlite3.DatabaseError as error:
                 raise self._failure(error) from error
 
@@ -162,20 +166,45 @@ class HistoryDatabase:
             _drop_triggers(connection)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
-    def _set_aside(self, path: Path, reason: Exception) -> None:
-        """Rename the damaged file and its journal, unless another window has done so already."""
+    def _set_aside(self, path: Path, reason: Exception) -> Path | None:
+        """Rename the damaged file and its journal; None where another window has done so already."""
         self.close()
         with contextlib.suppress(OSError):
             status = os.stat(path)
             if self._inode is not None and (status.st_dev, status.st_ino) != self._inode:
-                return
+                return None
         names = (f"{path.name}{'' if number == 1 else f'.{number}'}.bad" for number in itertools.count(1))
         aside = next(path.with_name(name) for name in names if not path.with_name(name).exists())
         _LOGGER.warning("%s was set aside as %s: %s", path, aside.name, reason)
         for ending in ("-wal", "-shm", ""):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(f"{path}{ending}", f"{aside}{ending}")
-        self.set_aside = aside
+        return aside
+
+    def _rescue(self, aside: Path, connection: sqlite3.Connection) -> None:
+        """Take over the entries that can still be read: often only the index is damaged, which follows from them.
+
+        The damaged file stays where one of them could not.
+        """
+        whole = False
+
+        def entries(damaged: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
+            nonlocal whole
+            with contextlib.suppress(sqlite3.DatabaseError):
+                yield from damaged.execute(f"SELECT {_COLUMNS} FROM entries")
+                whole = True
+
+        address = f"{aside.absolute().as_uri()}?mode=ro"  # it stays as it was found
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as damaged, _transaction(connection):
+            connection.executemany(
+                f"INSERT OR IGNORE INTO entries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", entries(damaged)
+            )
+        if not whole:
+            self.set_aside = aside
+            return
+        _LOGGER.warning("every entry of %s could be read; it was replaced", aside.name)
+        for ending in ("-wal", "-shm", ""):
+            Path(f"{aside}{ending}").unlink(missing_ok=True)
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

@@ -44,15 +44,16 @@ class HistoryWindow(Dialog):
         background: Background,
         *,
         reuse: Callable[[str], None],
-        keep: bool,
+        keep: Callable[[], bool],
         set_keep: Callable[[bool], None],
     ) -> None:
         super().__init__(parent, theme, say, background)
-        self._history, self._reuse, self._set_keep = history, reuse, set_keep
+        self._history, self._reuse, self._kept, self._set_keep = history, reuse, keep, set_keep
         self._found: dict[str, Entry] = {}  # by row of the list
         self._complete = False  # the list holds the last entry too
         self.title(say("history.title"))
-        self._build(keep)
+        self._build()
+        self.follow()
         self._bind_keys()
         self.search()
         self.query.focus_set()
@@ -68,9 +69,13 @@ class HistoryWindow(Dialog):
             self._theme.style_text(self.preview)
             self.preview.configure(padx=self._theme.pixels(8), pady=self._theme.pixels(6))
 
+    def follow(self) -> None:
+        """Show whether translations are kept now; it may have been changed elsewhere."""
+        self._keep.state(["!alternate", "selected" if self._kept() else "!selected"])
+
     # ---- building ------------------------------------------------------------------------------
 
-    def _build(self, keep: bool) -> None:
+    def _build(self) -> None:
         theme, say = self._theme, self._say
         gap, small = theme.pixels(12), theme.pixels(6)
         body = ttk.Frame(self, padding=gap)
@@ -86,7 +91,6 @@ class HistoryWindow(Dialog):
             text=say("settings.history"),
             command=lambda: self._set_keep(self._keep.instate(["selected"])),
         )
-        self._keep.state(["!alternate", "selected" if keep else "!selected"])
         self._keep.pack(side="left", padx=(gap, 0))
 
         buttons = ttk.Frame(body)
@@ -158,7 +162,7 @@ class HistoryWindow(Dialog):
             self.list.selection_set(following)
             self.list.focus(following)
         self._selected()
-        self._ask("", lambda: self._history.delete(ids), lambda _: self._count())
+        self._ask("", lambda: self._history.delete(ids), lambda _: self._deleted())
 
     def clear(self) -> None:
         """Delete everything, after a question."""
@@ -220,6 +224,12 @@ class HistoryWindow(Dialog):
             return
         self.destroy()
         self._reuse(entry.source)
+
+    def _deleted(self) -> None:
+        if self._found or self._complete:
+            self._count()
+        else:
+            self.search()  # older entries are left
 
     def _search_soon(self) -> None:
         self._later("search", _SEARCH_MS, self.search)

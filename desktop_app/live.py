@@ -87,10 +87,11 @@ class LiveTranslation:
         self._service, self._source, self._target = service, source, target
         self._status, self._say = status, say
         self.model: LoadedModel | None = None
-        self.load_error: Exception | None = None  # of the last load, if it failed
+        self.load_error: Exception | None = None  # why there is no model
         self.shown: Shown | None = None  # None while what stands on the right belongs to an earlier text
         self.on_shown: list[Callable[[], None]] = []  # called when `shown` has changed
         self.on_loaded: list[Callable[[LoadedModel], None]] = []
+        self.on_load_failed: list[Callable[[Exception], None]] = []
         self._loading = True
         self._awaited_id: int | None = None  # the only request whose outcome is shown
         self._asked = ""
@@ -121,7 +122,6 @@ class LiveTranslation:
     def translate_now(self) -> None:
         """Translate the source text without waiting for a pause in typing."""
         self._cancel_timer()
-        self._source.break_long_lines()
         text = self._source.get_text()
         if not text.strip():
             self._forget()
@@ -132,6 +132,14 @@ class LiveTranslation:
         self._awaited_id = self._service.submit(text)
         self._set_shown(None)
         self.show_rest()
+
+    def finished(self) -> str | None:
+        """Return the translation of the text on the left; where there is none (yet), say so and return None."""
+        if self.shown is not None and self.shown.target:
+            return self._target.get_text()
+        empty = self.shown is not None or is_empty(self._source.text)
+        self._status.show_message(self._say("nothing_to_copy" if empty else "not_finished"))
+        return None
 
     def cancel(self) -> None:
         """Stop what is being translated; what is there of it stays."""
@@ -170,7 +178,6 @@ class LiveTranslation:
         if not text.edit_modified():  # Tk reports the reset below as a change too
             return
         text.edit_modified(False)
-        self._source.changed()
         self._drop()
         if is_empty(text):
             self._forget()
@@ -205,9 +212,7 @@ class LiveTranslation:
             case Loaded(model):
                 self._show_loaded(model)
             case LoadFailed(error):
-                self._loading = False
-                self.load_error = error
-                self._status.show_error(self._say("error.load", reason=error), error)
+                self._show_load_failed(error)
             case Progressed(request_id, share, text, num_words, seconds) if request_id == self._awaited_id:
                 if seconds - self._streamed >= _STREAM_SECONDS:
                     self._streamed = seconds
@@ -234,6 +239,20 @@ class LiveTranslation:
             listener(model)
         if changed:
             self.translate_now()
+
+    def _show_load_failed(self, error: Exception) -> None:
+        self._loading = False
+        sentence = self._say("error.load", reason=error)
+        if self.model is None:
+            self.load_error = error
+            self._status.show_error(sentence, error)
+        else:
+            self._status.show_notice(sentence, error, error=True)  # the model before goes on
+            self.show_rest()
+            if self.shown is None:
+                self.translate_now()  # the load has dropped it
+        for listener in self.on_load_failed:
+            listener(error)
 
     def _show_answer(self, answer: Answer) -> None:
         self._awaited_id = None

@@ -53,8 +53,12 @@ class MainFrame(ttk.Frame):
             "clear": self.source.add_button(commands["clear"]),
             "copy": self.target.add_button(commands["copy"]),
         }
-        self._placeholder = ttk.Label(self.source.text, style="Placeholder.TLabel", cursor="xterm")
+        self._placeholder = WrappingLabel(
+            self.source.text, style="Placeholder.TLabel", cursor="xterm", anchor="nw"
+        )
+        self._placeholder.bind("<Configure>", lambda _: self._fit_placeholder(), add=True)
         self._placeholder.bind("<Button-1>", lambda _: self.source.text.focus_set())
+        self.source.text.bind("<Configure>", lambda _: self._fit_placeholder(), add=True)
         self.source.text.bind("<<Modified>>", lambda _: self._show_placeholder(), add=True)
         self._panes.bind("<Map>", lambda _: root.after_idle(self._restore_sash), add=True)
         self.relabel()
@@ -81,7 +85,9 @@ class MainFrame(ttk.Frame):
     def show_legend(self, on: bool) -> None:
         """Explain the shades, or not."""
         if on:
-            self._legend.pack(side="bottom", fill="x", pady=(self._theme.pixels(8), 0))
+            # Before the panes: what is packed last is the first to go without room.
+            gap = self._theme.pixels(8)
+            self._legend.pack(side="bottom", fill="x", pady=(gap, 0), before=self._panes)
         else:
             self._legend.pack_forget()
 
@@ -113,9 +119,18 @@ class MainFrame(ttk.Frame):
     def _show_placeholder(self) -> None:
         if is_empty(self.source.text):
             # Just right of the cursor; `place` measures inside the text's own margin.
-            self._placeholder.place(x=self._theme.pixels(3), y=self._theme.pixels(1))
+            left = self._theme.pixels(3)
+            self._placeholder.place(x=left, y=self._theme.pixels(1), relwidth=1.0, width=-left)
         else:
             self._placeholder.place_forget()
+
+    def _fit_placeholder(self) -> None:
+        """Keep large letters in a low pane off its border."""
+        text, needed = self.source.text, self._placeholder.winfo_reqheight()
+        margin = int(str(text.cget("pady"))) + int(str(text.cget("highlightthickness")))
+        room = text.winfo_height() - 2 * margin - self._theme.pixels(1)
+        if self._placeholder.winfo_manager():
+            self._placeholder.place_configure(height=max(1, room) if needed > room else "")
 
     def _restore_sash(self) -> None:
         self._panes.unbind("<Map>")

@@ -7,15 +7,9 @@ import tkinter
 from collections.abc import Callable
 from tkinter import ttk
 
-from desktop_app.plain_text import MAX_LINE_CHARACTERS, clean_text, common_ends, split_long_line
+from desktop_app.display_text import SOFT, DisplayText, display_lines, tk_length
+from desktop_app.plain_text import clean_text, common_ends
 from desktop_app.theme import Theme
-
-# A newline with this tag is ours: it keeps a very long line bearable and is no part of the text.
-_SOFT_BREAK = "soft_break"
-
-# A line on the screen, and what ends it: "\n" of the text, `_SOFT` of ours, "" for the last line.
-_Line = tuple[str, str]
-_SOFT = "\x00"  # clean text holds none
 
 
 class TextPane(ttk.Frame):
@@ -36,7 +30,9 @@ class TextPane(ttk.Frame):
         self._heading.pack(side="left")
         self.header.grid(row=0, column=0, sticky="ew", pady=(0, theme.pixels(6)))
         # takefocus: Tk leaves a disabled text out of the Tab order otherwise.
-        self.text = tkinter.Text(self, width=20, height=5, takefocus=1, undo=editable, maxundo=1000)
+        self.text = DisplayText(
+            self, width=20, height=5, takefocus=1, undo=editable, changed=self._forget_text
+        )
         self._muted = False
         self.text.grid(row=1, column=0, sticky="nsew")
         # Inside the text's own margin, and only where there is something to scroll to.
@@ -44,6 +40,7 @@ class TextPane(ttk.Frame):
         self.text.configure(yscrollcommand=self._scrolled)
         self.rowconfigure(1, weight=1)
         self.columnconfigure(0, weight=1)
+        self._text: str | None = None  # what stands there; None: not known
         self._begins: list[int] = []  # character offset of each display line; empty: not known
         self.restyle()
         theme.on_change(self.restyle)
@@ -61,7 +58,7 @@ class TextPane(ttk.Frame):
         """Take over the theme's colours and fonts."""
         if self.winfo_exists():
             self.theme.style_text(self.text)
-            self.set_muted(self._muted)
+            self._colour_text()
 
     def set_heading(self, heading: str) -> None:
         """Show another language's name."""
@@ -74,7 +71,12 @@ class TextPane(ttk.Frame):
 
     def set_muted(self, muted: bool) -> None:
         """Grey the text, or not: a grey translation belongs to an earlier text."""
-        self._muted = muted
+        if muted != self._muted:  # Tk would lay out the whole text again
+            self._muted = muted
+            self._colour_text()
+
+    def _colour_text(self) -> None:
+        muted = self._muted
         if not self.theme.is_native:
             colours = self.theme.palette
             self.text.configure(foreground=colours.muted if muted else colours.text)
@@ -89,52 +91,48 @@ class TextPane(ttk.Frame):
 
     def get_text(self) -> str:
         """Return the text without our own line breaks."""
-        return self.between("1.0", "end-1c")
+        if self._text is None:
+            self._text = self.between("1.0", "end-1c")
+        return self._text
 
     def set_text(self, text: str) -> None:
-        """Replace the text. Lines that stay are left alone, so that the place on the screen stays too."""
-        old = self._lines("1.0", "end-1c")
-        new = _display_lines(clean_text(text))
-        first, last = common_ends(old, new)
-        if first == len(old) == len(new):
+        """Replace the text. Lines that stay are left alone, so that the place on the screen stays too.
+
+        Takes time for what has changed, not for the whole of a long text. One undo brings the old text back.
+        """
+        old, new = self.get_text(), clean_text(text)
+        if old == new:
             return
+        begins = self._line_begins()
+        first, last = common_ends(old, new)
+        line = bisect.bisect_right(begins, first)
+        first = begins[line - 1]
+        old_end = old.find("\n", len(old) - last)  # of the line in which the change ends
+        old_end = len(old) if old_end < 0 else old_end
+        last_line = bisect.bisect_right(begins, old_end)
+        shown = display_lines(new[first : len(new) - (len(old) - old_end)])
         self.text.configure(state="normal")
-        begin = f"{first + 1}.0"
-        # The last line has no line end of its own.
-        self.text.delete(begin, f"{len(old) - last + 1}.0" if last else "end-1c")
-        self.text.insert(begin, *_chunks(new[first : len(new) - last]))  # type: ignore[arg-type]
+        with self.text.one_step():
+            self.text.put(f"{line}.0", f"{last_line}.end", shown)
         if not self.editable:
             self.text.configure(state="disabled")
-        if not first:
+        if line == 1:
             self.text.yview_moveto(0.0)
-        self.changed()
-
-    def changed(self) -> None:
-        """Forget what is known of the text: to be called when the user has changed it."""
-        self._begins = []
-
-    def break_long_lines(self) -> None:
-        """Cut lines that were typed or joined beyond what Tk lays out quickly."""
-        lines = self.text.get("1.0", "end-1c").split("\n")
-        for number in range(len(lines), 0, -1):  # from the end: a cut renumbers the lines after it
-            if len(lines[number - 1]) <= 2 * MAX_LINE_CHARACTERS:
-                continue
-            offset, cuts = 0, []
-            for piece in split_long_line(lines[number - 1])[:-1]:
-                offset += _tk_length(piece)
-                cuts.append(offset)
-            for cut in reversed(cuts):
-                self.text.insert(f"{number}.{cut}", "\n", (_SOFT_BREAK,))
-            self.changed()
+        longer = len(new) - len(old)
+        after = begins[last_line:] if not longer else [begin + longer for begin in begins[last_line:]]
+        begins[line - 1 :] = [*_line_offsets(shown, first), *after]
+        self._text, self._begins = new, begins
 
     def insert_text(self, index: str, text: str) -> None:
-        """Insert cleaned text with soft breaks, in one call to Tk."""
-        self.text.insert(index, *_chunks(_display_lines(clean_text(text))))  # type: ignore[arg-type]
-        self.changed()
+        """Insert a text, cleaned."""
+        self.text.put(index, index, display_lines(clean_text(text)))
 
     def between(self, begin: str, end: str) -> str:
         """Return the text from index `begin` to `end` without soft breaks, cleaned."""
-        return "".join(line + line_end.strip(_SOFT) for line, line_end in self._lines(begin, end))
+        return self.text.displayed(begin, end).replace(SOFT, "")
+
+    def _forget_text(self) -> None:
+        self._text, self._begins = None, []
 
     # ---- places --------------------------------------------------------------------------------
 
@@ -150,7 +148,7 @@ class TextPane(ttk.Frame):
         begins = self._line_begins()
         line = bisect.bisect_right(begins, offset)
         text = clean_text(self.text.get(f"{line}.0", f"{line}.end"))
-        return f"{line}.{_tk_length(text[: offset - begins[line - 1]])}"
+        return f"{line}.{tk_length(text[: offset - begins[line - 1]])}"
 
     def offset_at(self, x: int, y: int) -> int | None:
         """Return the offset of the character under a point of the text, None beside the text."""
@@ -171,26 +169,10 @@ class TextPane(ttk.Frame):
 
     def _line_begins(self) -> list[int]:
         if not self._begins:
-            offset = 0
-            for line, line_end in self._lines("1.0", "end-1c"):
-                self._begins.append(offset)
-                offset += len(line) + len(line_end.strip(_SOFT))
+            self._begins = _line_offsets(self.text.displayed("1.0", "end-1c"), 0)
         return self._begins
 
     # ---- inside --------------------------------------------------------------------------------
-
-    def _lines(self, begin: str, end: str) -> list[_Line]:
-        """Return each display line from `begin` to `end`."""
-        lines = clean_text(self.text.get(begin, end)).split("\n")
-        first = int(self.text.index(begin).partition(".")[0])
-        soft: set[int] = set()  # lines whose newline is ours
-        ranges = [str(index) for index in self.text.tag_ranges(_SOFT_BREAK)]
-        for range_begin, range_end in zip(ranges[::2], ranges[1::2], strict=True):
-            soft.update(range(int(range_begin.partition(".")[0]), int(range_end.partition(".")[0])))
-        found = [
-            (line, _SOFT if number in soft else "\n") for number, line in enumerate(lines[:-1], start=first)
-        ]
-        return [*found, (lines[-1], "")]
 
     def _scrolled(self, first: float | str, last: float | str) -> None:
         self._scrollbar.set(first, last)
@@ -204,26 +186,12 @@ class TextPane(ttk.Frame):
         )
 
 
-def _display_lines(text: str) -> list[_Line]:
-    """Cut a text as a pane shows it."""
-    found: list[_Line] = []
-    for line in text.split("\n"):
-        pieces = split_long_line(line)
-        found += [(piece, _SOFT) for piece in pieces[:-1]]
-        found.append((pieces[-1], "\n"))
-    found[-1] = (found[-1][0], "")
-    return found
-
-
-def _chunks(lines: list[_Line]) -> list[str | tuple[str, ...]]:
-    """Return what `Text.insert` takes for display lines: text, tags, text, tags, …"""
-    runs = "".join(line + line_end for line, line_end in lines).split(_SOFT)
-    chunks: list[str | tuple[str, ...]] = [runs[0], ()]
-    for run in runs[1:]:
-        chunks += ["\n", (_SOFT_BREAK,), run, ()]
-    return chunks
-
-
-def _tk_length(text: str) -> int:
-    """Return how many index characters Tk counts for `text`: UTF-16 units before Tk 9."""
-    return len(text) if tkinter.TkVersion >= 9 else len(text.encode("utf-16-le", "replace")) // 2
+def _line_offsets(display: str, begin: int) -> list[int]:
+    """Return the offset of each display line of a text that begins at offset `begin`."""
+    offsets = []
+    for line in display.split("\n"):
+        for piece in line.split(SOFT):
+            offsets.append(begin)
+            begin += len(piece)
+        begin += 1
+    return offsets

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-_Item = TypeVar("_Item")
-
 # Tk lays out a whole line at a time: 5,000 characters are felt, 100,000 freeze the window.
 MAX_LINE_CHARACTERS = 2000
 
@@ -36,14 +32,14 @@ def split_long_line(line: str, limit: int = MAX_LINE_CHARACTERS) -> list[str]:
     return pieces
 
 
-def common_ends(old: list[_Item], new: list[_Item]) -> tuple[int, int]:
-    """Return how many items two lists share at the beginning, and how many of the rest at the end."""
+def common_ends(old: str, new: str) -> tuple[int, int]:
+    """Return how many characters two texts share at the beginning, and how many of the rest at the end."""
     limit = min(len(old), len(new))
     first = _common(old, new, limit)
     return first, _common(old[first:][::-1], new[first:][::-1], limit - first)
 
 
-def _common(old: list[_Item], new: list[_Item], limit: int) -> int:
+def _common(old: str, new: str, limit: int) -> int:
     """Return the length of the common beginning, at most `limit`: slices compare at the speed of C."""
     low, high = 0, limit
     while low < high:

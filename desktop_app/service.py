@@ -94,6 +94,7 @@ class LoadedModel:
         inspector: Looks into a translated sentence; None where the model cannot.
         translate_file: Translates a document; None where the model cannot.
         file_types: Endings of the files that `translate_file` takes, for example ".docx".
+        instead_of: Why this is not the model that was picked last, None where it is.
     """
 
     translate: Callable[[str, Cancellation, OnProgress], Answer]
@@ -108,6 +109,7 @@ class LoadedModel:
     inspector: Inspector | None = None
     translate_file: FileTranslation | None = None
     file_types: tuple[str, ...] = ()
+    instead_of: Exception | None = None
 
 
 Load = Callable[[], LoadedModel]

@@ -123,7 +123,7 @@ def load_settings(path: Path | None) -> tuple[WindowSettings, str]:
     except OSError as error:
         _LOGGER.warning("settings not read: %s", error)
         return WindowSettings(), ""
-    except ValueError as error:  # also UnicodeDecodeError and json.JSONDecodeError
+    except (ValueError, RecursionError) as error:  # also UnicodeDecodeError and json.JSONDecodeError
         aside = path.with_name(path.name + ".bad")
         _LOGGER.warning("%s was set aside as %s: %s", path, aside.name, error)
         try:

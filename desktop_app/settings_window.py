@@ -39,6 +39,7 @@ class SettingsWindow(tkinter.Toplevel):
         self._choices: list[
             tuple[ttk.Combobox, str, tuple[str, ...]]
         ] = []  # and their setting and its values
+        self._switches: list[str] = []
         self._body = ttk.Frame(self, padding=theme.pixels(24))
         self._body.pack(fill="both", expand=True)
         first = self._choice(0, "look", LOOKS)
@@ -65,7 +66,16 @@ class SettingsWindow(tkinter.Toplevel):
             box.configure(
                 values=[LANGUAGE_NAMES.get(value) or say(f"settings.{name}.{value}") for value in values]
             )
-            box.current(values.index(getattr(self._settings(), name)))
+        self.follow()
+
+    def follow(self) -> None:
+        """Show what holds now; it may have been changed elsewhere."""
+        settings = self._settings()
+        for box, name, values in self._choices:
+            box.current(values.index(getattr(settings, name)))
+        self._size.set(settings.font_size)
+        for name in self._switches:
+            self.setvar(f"settings_{name}", "1" if getattr(settings, name) else "0")
 
     def _label(self, row: int, name: str) -> None:
         label = ttk.Label(self._body)
@@ -88,7 +98,7 @@ class SettingsWindow(tkinter.Toplevel):
             self._body, from_=min(FONT_SIZES), to=max(FONT_SIZES), width=5,
             command=lambda: self._set_font_size(box.get()),
         )  # fmt: skip
-        box.set(self._settings().font_size)
+        self._size = box
         box.bind("<Return>", lambda _: self._set_font_size(box.get()))
         box.bind("<FocusOut>", lambda _: self._set_font_size(box.get()))
         box.grid(row=row, column=1, sticky="w", pady=self._theme.pixels(2))
@@ -96,7 +106,7 @@ class SettingsWindow(tkinter.Toplevel):
     def _switch(self, row: int, name: str) -> None:
         # By name: a `tkinter.Variable` may be collected on another thread, and would call Tk from there.
         variable = f"settings_{name}"
-        self.setvar(variable, "1" if getattr(self._settings(), name) else "0")
+        self._switches.append(name)
         button = ttk.Checkbutton(
             self._body,
             variable=variable,  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import sys
 import time
 import tkinter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -20,7 +21,7 @@ from desktop_app.dropping import Dropping
 from desktop_app.editing import Editing, copy_to_clipboard
 from desktop_app.files import Files
 from desktop_app.keeping import Keeping
-from desktop_app.live import LiveTranslation
+from desktop_app.live import LiveTranslation, Shown
 from desktop_app.main_frame import MainFrame
 from desktop_app.marks import Marks
 from desktop_app.messages import Messages, chosen_language
@@ -43,6 +44,23 @@ _TEXT_EVENTS = {
     "undo": "<<Undo>>", "redo": "<<Redo>>", "cut": "<<Cut>>", "copy": "<<Copy>>", "paste": "<<Paste>>",
     "select_all": "<<SelectAll>>",
 }  # fmt: skip
+
+
+@dataclass
+class _Pick:
+    """A model that was asked for.
+
+    Attributes:
+        folder: Of its bundle.
+        way_back: The model that translated back before.
+        swapped: The translation that is to become the source, where it was picked for that.
+        outcome: What the load returned or raised; written by the worker.
+    """
+
+    folder: Path
+    way_back: Path | None
+    swapped: Shown | None = None
+    outcome: LoadedModel | Exception | None = None
 
 
 class Window:
@@ -73,6 +91,7 @@ class Window:
         self._service, self._theme, self._say, self._rooms = service, theme, say, rooms
         self._settings = settings
         self._way_back: Path | None = None  # the model that translates back
+        self._picked: _Pick | None = None  # the model that was asked for and is not there yet
         self._ending = False
         self._poll_timer = ""
         self._background, self._documents = Background("background"), Background("documents")
@@ -110,7 +129,7 @@ class Window:
         self.files.cancel()
         self.live.close()
         self._ending = True  # seen by `_poll` too: a signal may come before the main loop runs
-        self.root.quit()
+        self._end()
 
     def close(self, timeout_seconds: float) -> bool:
         """End the window's threads, after what is to be kept is kept; returns whether they ended in time."""
@@ -136,7 +155,7 @@ class Window:
         self.alternatives = Alternatives(live, words, target, background, theme, say, status, failed)
         self.marks = Marks(live, target, theme)
         self.shading = Shading(live, target, background, theme, failed)
-        self.files = Files(self.root, live, source, target, background, self._documents, say, status)
+        self.files = Files(self.root, live, source, background, self._documents, say, status)
         self.keeping = Keeping(
             live, rooms.history, background, lambda: self._settings.history, self._tell_of_history
         )
@@ -153,6 +172,7 @@ class Window:
         self.dropping = Dropping(self.frame, self.files.translate_paths, self.frame.invite)
         self.root.after(_DROPPING_MS, self.dropping.enable)
         live.on_loaded.append(self._model_loaded)
+        live.on_load_failed.append(self._load_failed)
         self._show_confidence()
         self._set_way_back(None)
         self.root.bind("<FocusIn>", self._focused, add=True)
@@ -194,9 +214,8 @@ class Window:
 
     def copy_translation(self) -> None:
         """Put the translation on the clipboard."""
-        text = self.target.get_text()
-        if not text:
-            self.status.show_message(self._say("nothing_to_copy"))
+        text = self.live.finished()
+        if text is None:
             return
         copy_to_clipboard(self.root, text)
         self.status.show_message(self._say("copied"))
@@ -213,15 +232,29 @@ class Window:
         folder = self._way_back
         if folder is not None:
             self.keeping.keep_now()
-            if text := self.target.get_text():
-                self.source.set_text(text)
-            self.pick_model(folder)
+            self._pick(_Pick(folder, self._way_back, self.live.shown))
 
     def pick_model(self, folder: Path) -> None:
-        """Load another model, now and from now on."""
-        self._settings = dataclasses.replace(self._settings, model=str(folder))
-        self._set_way_back(None)
-        self.live.load(self._rooms.load(folder))
+        """Load another model; it holds from now on, unless it cannot be loaded."""
+        self._pick(_Pick(folder, self._way_back))
+
+    def _pick(self, pick: _Pick) -> None:
+        if self._picked is not None:  # it has not answered yet: what held before it is still what holds
+            pick.way_back = self._picked.way_back
+        self._picked = pick
+        self._set_way_back(None)  # until the model is there
+        load = self._rooms.load(pick.folder)
+
+        def noted() -> LoadedModel:
+            try:
+                model = load()
+            except Exception as error:
+                pick.outcome = error
+                raise
+            pick.outcome = model
+            return model
+
+        self.live.load(noted)
 
     def put_source(self, text: str) -> None:
         """Take a text from elsewhere for the source."""
@@ -237,6 +270,7 @@ class Window:
             self._say.use(chosen_language(settings.language))
         self._theme.set_font_size(settings.font_size)
         self._show_confidence()
+        self.dialogs.follow()
 
     def _cancel(self) -> None:
         self.status.end_notice()
@@ -271,9 +305,16 @@ class Window:
 
     # ---- what happens by itself ----------------------------------------------------------------
 
+    def _end(self) -> None:
+        """End the main loop, and before it the dialog that waits for an answer within it."""
+        for dialog in self.root.tk.splitlist(self.root.tk.call("grab", "current")):
+            # As the window manager would close it: Tk's own dialogs are no widgets of tkinter.
+            self.root.tk.eval(f"catch {{eval [wm protocol [winfo toplevel {dialog}] WM_DELETE_WINDOW]}}")
+        self.root.quit()
+
     def _poll(self) -> None:
         if self._ending:
-            self.root.quit()
+            self._end()
         busy = self.live.busy or self._background.busy or self.files.busy
         self._poll_timer = self.root.after(_POLL_BUSY_MS if busy else _POLL_IDLE_MS, self._poll)
         for outcome in self._service.outcomes():
@@ -283,8 +324,26 @@ class Window:
         self.keeping.poll()
 
     def _model_loaded(self, model: LoadedModel) -> None:
+        pick = self._picked
+        if pick is not None and pick.outcome is model:
+            self._picked = None
+            self._settings = dataclasses.replace(self._settings, model=str(pick.folder))
+            # Swapped: only a translation of what stands on the left takes its place.
+            if pick.swapped is not None and pick.swapped is self.live.shown and pick.swapped.target:
+                self.source.set_text(pick.swapped.target)
+        elif model.instead_of is not None:
+            self._settings = dataclasses.replace(self._settings, model="")
+            sentence = self._say("error.load.shipped", reason=model.instead_of)
+            self.status.show_notice(sentence, model.instead_of, error=True)
         self.frame.show_languages(model.source_language, model.target_language)
         self._look_for_way_back()
+
+    def _load_failed(self, error: Exception) -> None:
+        """Go on as before the model was picked."""
+        pick = self._picked
+        if pick is not None and pick.outcome is error:
+            self._picked = None
+            self._set_way_back(pick.way_back)
 
     def _look_for_way_back(self) -> None:
         """Allow swapping as long as a model is installed that translates back."""

@@ -223,6 +223,26 @@ def test_a_bug_while_loading_exits_1_with_its_traceback(start):
     assert "RuntimeError: a bug" in errors
 
 
+def test_where_the_model_picked_last_cannot_be_loaded_the_shipped_one_is(monkeypatch, tmp_path):
+    from tests.desktop_app.scripted_model import scripted_model
+
+    def load(folder, device):
+        if folder is not None:
+            raise UserError("The bundle is damaged.")
+        return scripted_model(device=device)
+
+    monkeypatch.setattr(app, "load_bundle", load)
+    model = app.load_remembered(tmp_path, "cpu")
+    assert (model.device, str(model.instead_of)) == ("cpu", "The bundle is damaged.")
+
+    def load_none(folder, device):
+        raise UserError("No model." if folder is None else "The bundle is damaged.")
+
+    monkeypatch.setattr(app, "load_bundle", load_none)
+    with pytest.raises(UserError, match="damaged"):
+        app.load_remembered(tmp_path, "cpu")
+
+
 # ---- what runs ---------------------------------------------------------------------------------
 
 

@@ -72,20 +72,35 @@ def test_each_head_and_the_average_can_be_chosen(window):
     dialog.heads.current(2)
     dialog.heads.event_generate("<<ComboboxSelected>>")
     assert dialog.picture.weights[0] == (0.0, 0.8, 0.0, 0.2)
-    cells = [item for item in dialog.canvas.find_all() if dialog.canvas.type(item) == "rectangle"]
-    assert len(cells) == 4 * 4
-    fills = [dialog.canvas.itemcget(cell, "fill") for cell in cells[:4]]
-    assert fills[0] == fills[2] == "#ffffff"
+    size = [dialog.tk.call("image", side, dialog.cells) for side in ("width", "height")]
+    assert size == [4, 4]
+    fills = [str(dialog.tk.call(dialog.cells, "get", column, 0)) for column in range(4)]
+    assert fills[0] == fills[2] == "255 255 255"
     assert len({*fills}) == 3
 
 
 def test_a_cell_says_its_share(window):
     dialog = opened(window)
-    cell = next(item for item in dialog.canvas.find_all() if dialog.canvas.type(item) == "rectangle")
-    x0, y0, x1, y1 = map(int, dialog.canvas.coords(cell))
-    dialog.canvas.event_generate("<Motion>", x=x0 - 5, y=y0 - 5)
-    dialog.canvas.event_generate("<Motion>", x=(x0 + x1) // 2, y=(y0 + y1) // 2)
+    left, top, side = dialog.grid_place
+    dialog.canvas.event_generate("<Motion>", x=left - 5, y=top - 5)
+    assert dialog._cell.cget("text") == " "
+    dialog.canvas.event_generate("<Motion>", x=left + side // 2, y=top + side // 2)
     pump(window.root, lambda: dialog._cell.cget("text") == "ONE ← one: 40 %")
+
+
+def test_a_long_sentence_is_drawn_with_few_items_and_only_what_is_seen_is_enlarged(open_window):
+    window = open_window()
+    window.source.set_text(" ".join(["word"] * 120) + ".")
+    pump(window.root, settled(window))
+    dialog = opened(window)
+    assert len(dialog.picture.columns) == 121
+    assert len(dialog.canvas.find_all()) < 5 * 121  # and not one for each of 14,641 cells
+    shown = [dialog.tk.call("image", side, dialog._visible) for side in ("width", "height")]
+    assert shown[0] <= dialog.canvas.winfo_width() + 2 * dialog.grid_place[2]
+    assert shown[1] <= dialog.canvas.winfo_height() + 2 * dialog.grid_place[2]
+    before = dialog.canvas.coords("cells")
+    dialog.canvas.yview_moveto(0.5)
+    pump(window.root, lambda: dialog.canvas.coords("cells") != before)
 
 
 def test_it_is_saved_under_the_name_that_is_asked_for(window, monkeypatch, tmp_path):

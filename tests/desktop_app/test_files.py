@@ -237,3 +237,21 @@ def test_a_model_without_documents_offers_none(open_window):
     window.status.end_message()
     press(window.source.text, "<Control-t>")
     assert window.status.sentence == "Ready"
+
+
+def test_two_batches_into_one_folder_do_not_overwrite_each_other(window, documents, monkeypatch, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    answering(monkeypatch, askdirectory=out)
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        sources = [tmp_path / folder / name for name in ("x.txt", "y.txt")]
+        for source in sources:
+            source.write_text(folder, encoding="utf-8")
+        window.files.translate_paths(sources)
+    documents.go.set()
+    pump(window.root, lambda: window.status.sentence == "4 of 4 files are written.")
+    written = {path.name: path.read_text(encoding="utf-8") for path in out.iterdir()}
+    assert written == {
+        "x.it.txt": "FIRST", "y.it.txt": "FIRST", "x.it (2).txt": "SECOND", "y.it (2).txt": "SECOND",
+    }  # fmt: skip

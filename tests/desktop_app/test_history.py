@@ -215,6 +215,25 @@ def test_a_damaged_file_is_set_aside_once(tmp_path, caplog, kind):
     assert len(list(tmp_path.glob("*.bad"))) == 1
 
 
+def test_a_damaged_index_costs_no_entry(tmp_path):
+    path = tmp_path / "history.sqlite"
+    history = History(path)
+    texts = [(f"{n} cats", f"{n} gatti") for n in range(100, 400)]
+    fill(history, *texts)
+    found = sources(history.search("cats"))
+    history.close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE words_data SET block = x'ffffffff'")
+    connection.commit()
+    connection.close()
+    history = History(path)
+    assert sources(history.search("cats")) == found
+    assert history.count() == len(texts)
+    assert history.take_notice() is None
+    assert not list(tmp_path.glob("*.bad*"))
+    assert fill(history, ("after", "dopo")) == [len(texts) + 1]
+
+
 def test_an_older_damaged_file_is_not_overwritten(tmp_path):
     path = tmp_path / "history.sqlite"
     for content in (b"one" * 1000, b"two" * 1000):

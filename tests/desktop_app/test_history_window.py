@@ -41,7 +41,7 @@ def open_dialog(root, history):
         noted = {"reused": [], "kept": []}
         dialog = HistoryWindow(
             root, Theme(root, dark=dark), Messages(language), one, background,
-            reuse=noted["reused"].append, keep=keep, set_keep=noted["kept"].append,
+            reuse=noted["reused"].append, keep=lambda: keep, set_keep=noted["kept"].append,
         )  # fmt: skip
         dialog.noted = noted
         dialog.poll = background.poll
@@ -187,6 +187,20 @@ def test_the_next_page_comes_when_the_end_is_near(root, open_dialog, history):
     pump_for(root, 0.1)
     assert shown(dialog) == [f"{n} cats" for n in reversed(range(450))]
     assert dialog.status_text() == "450 found"
+
+
+def test_deleting_all_that_is_listed_brings_the_older_entries(root, open_dialog, history):
+    rows = [(float(n), f"{n} cats", f"{n} gatti") for n in range(250)]
+    history._database.write(
+        lambda c: c.executemany("INSERT INTO entries VALUES (NULL, ?, 'en', 'it', ?, ?)", rows)
+    )
+    dialog = open_dialog()
+    type_query(dialog, "cats")
+    pump(root, lambda: dialog.status_text() == "200 and more found")
+    dialog.list.selection_set(dialog.list.get_children())
+    dialog.delete()
+    pump(root, lambda: dialog.status_text() == "50 found")
+    assert shown(dialog) == [f"{n} cats" for n in reversed(range(50))]
 
 
 def test_a_damaged_history_is_said_once(root, open_dialog, tmp_path):

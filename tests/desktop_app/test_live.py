@@ -261,7 +261,10 @@ def test_a_model_that_cannot_be_loaded_is_said_and_the_old_one_goes_on(open_wind
     pump(window.root, lambda: "could not be loaded: the disk is gone" in window.status.sentence)
     window.source.set_text("still here")
     pump(window.root, lambda: window.target.get_text() == "STILL HERE")
-    pump(window.root, settled(window))
+    pump(window.root, lambda: not window.live.busy)
+    assert "could not be loaded: the disk is gone" in window.status.sentence  # and is not overlooked
+    assert window.settings().model == ""
+    assert window.live.load_error is None
 
 
 def test_without_any_model_the_window_stays_and_says_why(open_window):

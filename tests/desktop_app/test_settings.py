@@ -60,6 +60,7 @@ def test_a_file_of_an_older_or_a_newer_version_is_read(tmp_path):
         b"",
         b"{",
         b"[]",
+        b"[" * 200_000,
         b"\xff\xfe\x00",
         b'{"geometry": 3, "sash": 0.5}',
         b'{"geometry": "900x500+0+0; exit", "sash": 0.5}',

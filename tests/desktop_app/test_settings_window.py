@@ -77,3 +77,16 @@ def test_what_is_changed_elsewhere_is_not_undone(opened):
     press(window.source.text, "<Control-plus>")
     widgets(dialog, "TCheckbutton")[0].invoke()
     assert (window.settings().font_size, window.settings().confidence) == (13, True)
+
+
+def test_it_follows_what_is_changed_elsewhere(opened):
+    window, dialog = opened
+    (box,) = widgets(dialog, "TSpinbox")
+    confidence = widgets(dialog, "TCheckbutton")[0]
+    press(window.source.text, "<Control-plus>")
+    press(window.source.text, "<Control-k>")
+    assert box.get() == "13"
+    assert confidence.instate(["selected"])
+    press(box, "<Return>")
+    confidence.invoke()
+    assert (window.settings().font_size, window.settings().confidence) == (13, False)

@@ -304,3 +304,99 @@ def test_a_translation_that_is_left_alone_is_kept(open_window, monkeypatch):
     pump(window.root, lambda: kept)
     pump_for(window.root, 0.5)
     assert kept == [("good morning", "GOOD MORNING", "en", "it")]
+
+
+class WayBack:
+    """Models of which one translates from Italian to English."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def pick(self, source_language, target_language, preferred=None):
+        return SimpleNamespace(folder=self.folder)
+
+
+@pytest.mark.parametrize(("language", "sentence"), [
+    ("en", "The translation is not finished yet"), ("it", "La traduzione non è ancora finita"),
+])  # fmt: skip
+def test_a_translation_of_an_earlier_text_is_neither_copied_nor_saved(open_window, language, sentence):
+    window = open_window(language=language)
+    window.source.set_text("good morning")
+    pump(window.root, lambda: window.live.shown is not None and window.target.get_text() != "")
+    window.root.clipboard_clear()
+    window.root.clipboard_append("before")
+    for keys in ("<Control-Shift-C>", "<Control-s>"):
+        window.source.text.insert("end", "!")
+        window.root.update()
+        press(window.source.text, keys)
+        assert window.status.sentence == sentence
+    assert selected_text(window.root, "CLIPBOARD") == "before"
+
+
+def test_swapping_keeps_what_was_typed_since_the_translation(open_window, tmp_path):
+    back = scripted_model(source_language="it", target_language="en")
+    window = open_window(models=WayBack(tmp_path), load_other=lambda folder: lambda: back)
+    pump(window.root, lambda: window._way_back is not None)
+    window.source.set_text("good morning")
+    pump(window.root, settled(window))
+    window.source.set_text("where is the station?")
+    press(window.source.text, "<Control-r>")
+    pump(window.root, lambda: window.target.get_text() == "WHERE IS THE STATION?")
+    assert window.source.get_text() == "where is the station?"
+    assert window.source._heading.cget("text") == "Italian"
+
+
+def test_swapping_to_a_damaged_model_leaves_everything_as_it_was(open_window, tmp_path):
+    def damaged():
+        raise OSError("the disk is gone")
+
+    window = open_window(models=WayBack(tmp_path), load_other=lambda folder: damaged)
+    swap = window.frame.buttons["swap"]
+    pump(window.root, lambda: str(swap.cget("state")) == "normal")
+    window.source.set_text("good morning")
+    pump(window.root, settled(window))
+    press(window.source.text, "<Control-r>")
+    pump(window.root, lambda: "could not be loaded: the disk is gone" in window.status.sentence)
+    assert (window.source.get_text(), window.target.get_text()) == ("good morning", "GOOD MORNING")
+    assert str(swap.cget("state")) == "normal"
+    assert window.settings().model == ""
+
+
+def test_the_shipped_model_in_the_place_of_a_damaged_one_is_said(open_window):
+    window = open_window(
+        lambda: scripted_model(instead_of=OSError("the disk is gone")),
+        settings=WindowSettings(look="light", model="/somewhere"),
+    )
+    assert window.status.sentence.startswith("The model picked last could not be loaded;")
+    assert window.status.sentence.endswith("the disk is gone")
+    assert window.settings().model == ""
+
+
+@pytest.mark.parametrize("keys", ["<Control-o>", "<Control-s>"])
+def test_closing_ends_a_dialog_that_waits_for_an_answer(open_window, keys):
+    window = open_window()
+    window.source.set_text("good morning")
+    pump(window.root, settled(window))
+
+    def close_when_open():
+        if window.root.tk.call("grab", "current"):
+            window.quit(143)
+        else:
+            window.root.after(20, close_when_open)
+
+    window.root.after(20, lambda: press(window.source.text, keys))
+    window.root.after(40, close_when_open)
+    window.run()
+    assert window.exit_code == 143
+    assert not window.root.tk.call("grab", "current")
+
+
+def test_legend_and_placeholder_have_their_room_in_the_smallest_window(open_window):
+    window = open_window(language="it", settings=WindowSettings(language="it", confidence=True, font_size=48))
+    window.root.geometry("1x1")
+    pump_for(window.root, 0.3)
+    legend, placeholder = window.frame._legend, window.frame._placeholder
+    assert legend.winfo_height() >= legend.winfo_reqheight() > 10
+    text = window.source.text
+    assert placeholder.winfo_x() + placeholder.winfo_width() <= text.winfo_width() - 10
+    assert placeholder.winfo_y() + placeholder.winfo_height() <= text.winfo_height() - 2
