@@ -198,8 +198,10 @@ class AttentionWindow(tkinter.Toplevel):
                 font=self._font,
             )  # fmt: skip
         for row, label in enumerate(picture.rows):
-            y = top + (row + 0.5) * side
-            canvas.create_text(left - gap, y, text=label, anchor="e", fill=colours.text, font=self._font)
+            canvas.create_text(
+                left - gap, top + (row + 0.5) * side, text=label, anchor="e", fill=colours.text,
+                font=self._font,
+            )  # fmt: skip
         canvas.configure(scrollregion=(0, 0, width + gap, height + gap))
         self._show_cells()
 

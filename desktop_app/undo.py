@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class Edit(NamedTuple):
+@dataclass(frozen=True)
+class Edit:
     """At `index` ("line.column"), `removed` was replaced by `inserted`."""
 
     index: str

@@ -74,8 +74,8 @@ def test_each_head_and_the_average_can_be_chosen(window):
     assert dialog.picture.weights[0] == (0.0, 0.8, 0.0, 0.2)
     size = [dialog.tk.call("image", side, dialog.cells) for side in ("width", "height")]
     assert size == [4, 4]
-    fills = [str(dialog.tk.call(dialog.cells, "get", column, 0)) for column in range(4)]
-    assert fills[0] == fills[2] == "255 255 255"
+    fills = [dialog.tk.call(dialog.cells, "get", column, 0) for column in range(4)]
+    assert fills[0] == fills[2] == (255, 255, 255)
     assert len({*fills}) == 3
 
 

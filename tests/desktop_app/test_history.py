@@ -1,5 +1,6 @@
 """The history: what was kept is found, what was deleted is gone, and nothing is lost on the way."""
 
+import contextlib
 import os
 import random
 import signal
@@ -222,10 +223,11 @@ def test_a_damaged_index_costs_no_entry(tmp_path):
     fill(history, *texts)
     found = sources(history.search("cats"))
     history.close()
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE words_data SET block = x'ffffffff'")
-    connection.commit()
-    connection.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        ((page,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'words_data'")
+    content = bytearray(path.read_bytes())
+    content[4096 * (page - 1) : 4096 * page] = b"\xff" * 4096
+    path.write_bytes(content)
     history = History(path)
     assert sources(history.search("cats")) == found
     assert history.count() == len(texts)
