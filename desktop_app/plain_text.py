@@ -12,8 +12,11 @@ def clean_text(text: str) -> str:
     Surrogate pairs become the character they stand for, a lone surrogate becomes U+FFFD (Tk and the
     tokenizer refuse it), NUL is dropped (Tcl ends strings with it), CR LF and CR become LF.
     """
-    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return whole.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        text.encode()  # refuses surrogates: without one the text is as it should be
+    except UnicodeEncodeError:
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def split_long_line(line: str, limit: int = MAX_LINE_CHARACTERS) -> list[str]:
