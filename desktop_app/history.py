@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from desktop_app.history_database import HistoryDatabase
+from desktop_app.history_database import COLUMNS, HistoryDatabase
 from desktop_app.plain_text import clean_text
 
 _LOGGER = logging.getLogger(__name__)
@@ -19,7 +19,6 @@ _LOGGER = logging.getLogger(__name__)
 PREVIEW_CHARACTERS = 300
 _GROWING_SECONDS = 600.0  # a text that goes on within this time is one entry
 _BATCH = 1000
-_COLUMNS = "id, time, source_language, target_language, source, target"
 # Scripts written without spaces (Thai to Khmer, Chinese, Japanese): the index knows whole runs of them only.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -123,7 +122,7 @@ class History:
 
     def get(self, entry_id: int) -> Entry | None:
         """Return one entry with its whole texts, or None where it has gone."""
-        statement = f"SELECT {_COLUMNS} FROM entries WHERE id = ?"
+        statement = f"SELECT {COLUMNS} FROM entries WHERE id = ?"
         row = self._database.run(lambda c: c.execute(statement, (entry_id,)).fetchone())
         return None if row is None else Entry(*row)
 
@@ -133,7 +132,7 @@ class History:
 
     def entries(self) -> Iterator[Entry]:
         """Yield every entry with its whole texts, oldest first; read in batches, so nobody waits for it."""
-        statement = f"SELECT {_COLUMNS} FROM entries WHERE id > ? ORDER BY id LIMIT {_BATCH}"
+        statement = f"SELECT {COLUMNS} FROM entries WHERE id > ? ORDER BY id LIMIT {_BATCH}"
         last_id = 0
 
         def batch(connection: sqlite3.Connection) -> list[Entry]:

@@ -1,4 +1,4 @@
-"""The history's SQLite file: opened, created, set aside when it is damaged. Knows no entry and no Tk."""
+"""The history's SQLite file: opened, created, and where it is damaged made anew of what can be read. Knows no Tk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS entries (
     id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL,
     source_language TEXT NOT NULL, target_language TEXT NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL
 )"""
-_COLUMNS = "id, time, source_language, target_language, source, target"
+COLUMNS = "id, time, source_language, target_language, source, target"
 # Without diacritics "citta" finds "città"; the prefix indexes make the first letters typed as fast as a word.
 _INDEX = """
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(
@@ -65,7 +65,7 @@ class HistoryDatabase:
         self._inode: tuple[int, int] | None = None
 
     def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Run `work` on the database; a damaged one is set aside and `work` meets a new, empty one.
+        """Run `work` on the database; of a damaged one `work` meets a new one, with the entries that can be read.
 
         Raises:
             UserError: the file cannot be read or written, or a newer version wrote it.
@@ -191,13 +191,13 @@ class HistoryDatabase:
         def entries(damaged: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
             nonlocal whole
             with contextlib.suppress(sqlite3.DatabaseError):
-                yield from damaged.execute(f"SELECT {_COLUMNS} FROM entries")
+                yield from damaged.execute(f"SELECT {COLUMNS} FROM entries")
                 whole = True
 
         address = f"{aside.absolute().as_uri()}?mode=ro"  # it stays as it was found
         with contextlib.closing(sqlite3.connect(address, uri=True)) as damaged, _transaction(connection):
             connection.executemany(
-                f"INSERT OR IGNORE INTO entries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", entries(damaged)
+                f"INSERT OR IGNORE INTO entries ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", entries(damaged)
             )
         if not whole:
             self.set_aside = aside
