@@ -18,6 +18,7 @@ from desktop_app.theme import Theme, blend
 from desktop_app.words import LitWord, Words
 from desktop_app.wrapping_label import WrappingLabel
 
+_SHADES = 255  # an eye sees no more, and a long sentence has tens of thousands of cells
 _RESIZED_MS = 60  # without another step the window has its new size
 
 
@@ -208,9 +209,9 @@ class AttentionWindow(tkinter.Toplevel):
     def _fill_cells(self, picture: HeatMap) -> None:
         """Colour the image that has one pixel for each cell."""
         colours = self._theme.palette
+        shades = [blend(colours.pane, colours.accent, level / _SHADES) for level in range(_SHADES + 1)]
         rows = (
-            " ".join(blend(colours.pane, colours.accent, strength(weight)) for weight in row)
-            for row in picture.weights
+            " ".join(shades[round(strength(weight) * _SHADES)] for weight in row) for row in picture.weights
         )
         self.tk.call(self.cells, "blank")
         self.tk.call(self.cells, "configure", "-width", len(picture.columns), "-height", len(picture.rows))
