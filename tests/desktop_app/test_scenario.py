@@ -133,10 +133,12 @@ def sees_the_attention(hands, folder):
 
 
 def heat(hands):
+    """The colours of the heat map's cells that are on the screen, in every tenth row and column of pixels."""
     canvas = hands.widgets("Canvas")[0]
     return hands.ask(
-        f"set c {canvas}; set found {{}}\nforeach i [$c find all] "
-        "{if {[$c type $i] eq {rectangle}} {lappend found [$c itemcget $i -fill]}}; set found"
+        f"set i [{canvas} itemcget cells -image]; set found {{}}\n"
+        "for {set y 0} {$y < [image height $i]} {incr y 10} {for {set x 0} {$x < [image width $i]} {incr x 10} "
+        "{lappend found [$i get $x $y]}}; set found"
     )
 
 
