@@ -65,8 +65,8 @@ class Documents:
     @property
     def targets(self) -> set[Path]:
         """The files that will be written: not there yet, and not free."""
-        running = [] if self._running is None else [self._running]
-        return {one.target for one in [*running, *self._waiting]}
+        ones = self._waiting if self._running is None else [self._running, *self._waiting]
+        return {one.target for one in ones if not one.cancellation.cancelled}
 
     def add(self, translate: FileTranslation, source: Path, target: Path, cancellation: Cancellation) -> None:
         """Translate a document now, or after those that wait."""

@@ -205,7 +205,9 @@ def test_escape_drops_the_documents_that_wait(window, documents, monkeypatch, tm
         source.write_text("x", encoding="utf-8")
     answering(monkeypatch, askdirectory=tmp_path)
     window.files.translate_paths(sources)
+    assert window.files.documents.targets == {tmp_path / "a.it.txt", tmp_path / "b.it.txt"}
     press(window.source.text, "<Escape>")
+    assert window.files.documents.targets == set()  # the next try takes the same names, and goes on
     pump(window.root, lambda: window.status.sentence == "Cancelled")
     assert not window.files.busy
     assert sorted(path.name for path in tmp_path.glob("*.it.txt")) == []
