@@ -92,7 +92,14 @@ class SentenceTranslator:
             return self.fits(text)
 
         manifest = self._manifest
-        readings = Readings(sentences, manifest.source_language, manifest.target_language, fits, self._links)
+        readings = Readings(
+            sentences,
+            manifest.source_language,
+            manifest.target_language,
+            fits,
+            self._links,
+            self._tokenizer.alphabet,
+        )
         found: dict[str, Outputs] = {}  # by the text that the model read
 
         def keep(sentence: str) -> None:

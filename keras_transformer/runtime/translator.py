@@ -277,7 +277,7 @@ class Translator:
             return self._sentences.fits(sentence)
 
         cancellation.check()
-        documents = [take_apart(text, self.source_language, fits) for text in texts]
+        documents = [take_apart(text, self.source_language, fits, self._tokenizer.alphabet) for text in texts]
         outputs: dict[str, Outputs] = {}
         missing = []
         for sentence in dict.fromkeys(item for document in documents for item in document.sentences):

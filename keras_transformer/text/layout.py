@@ -6,13 +6,16 @@ Nothing is dropped: what stands between the sentences (spaces, line ends, number
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from keras_transformer.text.reading import fits_in_disguise, like_its_source
+from keras_transformer.text.alphabet import Alphabet
+from keras_transformer.text.reading import begins_small, fits_in_disguise, goes_on, like_its_source
 from keras_transformer.text.segmentation import cut_long_line, is_copied, split_long, split_text
 
+_LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _LONGEST_DISGUISED = 2000  # characters of a sentence that may still fit once its addresses are masked
 
 
@@ -97,13 +100,21 @@ class Document:
         for index, translation in enumerate(translations):
             if translation is not None:
                 source = parts[2 * index + 1]
+                begins = index - 1 in self.cut or (begins_small(source) and goes_on(self._line_before(index)))
                 parts[2 * index + 1] = like_its_source(
-                    source, translation, begins=index - 1 in self.cut, ends=index in self.cut
+                    source, translation, begins=begins, ends=index in self.cut
                 )
         return parts
 
+    def _line_before(self, index: int) -> str:
+        """What stands on its line before a sentence: white space, and enough to tell what it follows."""
+        before = "".join(self.parts[max(0, 2 * index - 1) : 2 * index + 1])
+        return _LINE_END.split(before)[-1]
 
-def take_apart(text: str, language: str, fits: Callable[[str], bool]) -> Document:
+
+def take_apart(
+    text: str, language: str, fits: Callable[[str], bool], alphabet: Alphabet | None = None
+) -> Document:
     """Cut a text into sentences that fit the model, and what stands between them.
 
     Args:
@@ -111,25 +122,28 @@ def take_apart(text: str, language: str, fits: Callable[[str], bool]) -> Documen
         language: Code of the text's language, for example "en".
         fits: Says whether a sentence is short enough for the model. It is asked about each sentence while
             the text is read, so it may raise to end a long read.
+        alphabet: What the model can write; see `protection.find_items`.
     """
 
     def reads(part: str) -> bool:
-        return fits(part) or (len(part) <= _LONGEST_DISGUISED and fits_in_disguise(part, language, fits))
+        return fits(part) or (
+            len(part) <= _LONGEST_DISGUISED and fits_in_disguise(part, language, fits, alphabet)
+        )
 
     parts = [""]
     flags: set[str] = set()
     cut: list[int] = []
     for line in text.splitlines(keepends=True):
-        for piece in (piece for part in cut_long_line(line) for piece in split_text(part, language)):
+        for piece in (piece for part in cut_long_line(line) for piece in split_text(part, language, alphabet)):
             if not piece.is_sentence:
                 parts[-1] += piece.text
                 continue
-            fitting = split_long(piece.text, reads)
+            fitting = split_long(piece.text, reads, alphabet)
             if len(fitting) > 1:
                 flags.add("split")
             numbers = []
             for part in fitting:
-                if is_copied(part):
+                if is_copied(part, alphabet):
                     parts[-1] += part
                     continue
                 sentence = part.rstrip()  # a space at a cut belongs to the part before it

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from keras_transformer.text.alphabet import Alphabet
+
 _LEFT = r"(?<![^\W_])"  # no letter or digit before
 _RIGHT = r"(?![^\W_])"
 _FILE_ENDINGS = (
@@ -65,7 +67,6 @@ _KINDS = (
             r"(?!\d+(?:[a-zA-Z]{1,3}|[a-zA-Z]{0,3}-\w+)(?!\w))\w+(?:-\w+)*"
         ),
     ),
-    ("script", r"[\u0370-\u1dff\u1f00-\u1fff\u2c00-\ud7ff\uf900-\ufdff\ufe70-\uffef\U00010000-\U0001efff]+"),
     ("number", r"[$€£¥]?\d+(?:[.,:/]\d+)*(?:[a-zA-Z]{1,3}(?!\w)|\s?%(?!\w)|\s?[€°])?"),
 )  # fmt: skip
 _ITEM = re.compile("|".join(f"(?P<k{index}>{pattern})" for index, (_, pattern) in enumerate(_KINDS)))
@@ -76,9 +77,19 @@ _OPENING = {")": "(", "]": "[", "}": "{"}
 _LONGEST_TAIL = 10
 _REMEMBERED_CHARACTERS = 2000
 _DIGITS = re.compile(r"\d+(?:[.,:/]\d+)*")
+_UNIT = re.compile(rf"({_DIGITS.pattern})([a-zA-Z]{{1,3}})")
+_NO_UNIT = re.compile(r"\d*[02-9]0s|\d+(?:st|nd|rd|th|[ap]m)", re.IGNORECASE)  # written otherwise elsewhere
+# A sign of a number, and how the languages of Europe spell it out.
+_SIGNS = {
+    "$": r"\$|\bd[oó]l+[aá]r",
+    "€": r"€|\beuro?",
+    "£": r"£|\b(?:pound|sterl|libr|livre|pfund)",
+    "¥": r"¥|\b[yj]en",
+    "%": r"%|\bp(?:er|our|or)\s?cent|\bpor\s?cien|\bpro[cz]ent",
+    "°": r"°|\b(?:degr|grad)",
+}
 _ORDINAL = re.compile(r"(\d{1,3})(?:st|nd|rd|th)")
 _SWAP = str.maketrans(".,", ",.")
-_LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
 
 # How protected items are written for the model, the surest first; "{}" is a number from 1.
 MASKS = ("Z{}", "({})", "K{}")
@@ -91,8 +102,9 @@ class Item(NamedTuple):
     Attributes:
         start, end: Where it stands.
         text: What it is.
-        kind: "placeholder", "code", "address", "symbol" (emoji, arrows), "name" (a word with digits in it),
-            "script" (letters of another alphabet); or "number", of which the digits count.
+        kind: "placeholder", "code", "address", "symbol" (emoji, arrows, signs that the vocabulary lacks), "name"
+            (a word with digits in it, or with letters that the vocabulary lacks), "script" (words of such letters
+            alone); or "number", of which the digits, the sign and the unit count.
     """
 
     start: int
@@ -113,20 +125,27 @@ class Masked(NamedTuple):
     masks: tuple[tuple[str, str], ...]
 
 
-def find_items(text: str) -> list[Item]:
-    """The items of a text, in order, not overlapping."""
-    if _PROSE.fullmatch(text):
+def find_items(text: str, alphabet: Alphabet | None = None) -> list[Item]:
+    """The items of a text, in order, not overlapping.
+
+    Args:
+        text: Any text.
+        alphabet: What the model's vocabulary can write: all else is an item too. None: it can write all.
+    """
+    if _PROSE.fullmatch(text) and (alphabet is None or not alphabet.lacks(text)):
         return []
     # A line is asked about when it is split, and its sentences again: at most four times in a row.
-    return list(_remembered(text)) if len(text) <= _REMEMBERED_CHARACTERS else _found(text)
+    if len(text) > _REMEMBERED_CHARACTERS:
+        return _found(text, alphabet)
+    return list(_remembered(text, alphabet))
 
 
 @functools.lru_cache(maxsize=64)
-def _remembered(text: str) -> tuple[Item, ...]:
-    return tuple(_found(text))
+def _remembered(text: str, alphabet: Alphabet | None) -> tuple[Item, ...]:
+    return tuple(_found(text, alphabet))
 
 
-def _found(text: str) -> list[Item]:
+def _found(text: str, alphabet: Alphabet | None) -> list[Item]:
     items = []
     position = 0
     while found := _ITEM.search(text, position):
@@ -136,17 +155,31 @@ def _found(text: str) -> list[Item]:
             end = _address_end(text, start, end)
         position = end
         items.append(Item(start, end, text[start:end], kind))
-    if any(item.kind == "script" for item in items):
-        latin = len(_LATIN.findall(text))
-        if 2 * latin < sum(map(str.isalpha, text)):  # that alphabet is the text's own
-            items = [item for item in items if item.kind != "script"]
-    return items
+    return items if alphabet is None or not alphabet.lacks(text) else _with_foreign(text, items, alphabet)
 
 
-def without_items(text: str) -> str:
+def _with_foreign(text: str, items: Sequence[Item], alphabet: Alphabet) -> list[Item]:
+    """Items, and between them what the vocabulary cannot write; neighbouring words of another script are one."""
+    found: list[Item] = []
+    position = 0
+    for item in [*items, None]:
+        for foreign in alphabet.foreign(text, position, item.start if item else len(text)):
+            if foreign.kind == "script" and found and found[-1].kind == "script":
+                before = found[-1]
+                if not any(map(str.isalnum, text[before.end : foreign.start])):
+                    found.pop()
+                    foreign = foreign._replace(start=before.start)
+            found.append(Item(foreign.start, foreign.end, text[foreign.start : foreign.end], foreign.kind))
+        if item:
+            found.append(item)
+            position = item.end
+    return found
+
+
+def without_items(text: str, alphabet: Alphabet | None = None) -> str:
     """The text with a space in the place of each item."""
     parts, position = [], 0
-    for item in find_items(text):
+    for item in find_items(text, alphabet):
         parts.append(text[position : item.start])
         position = item.end
     return " ".join([*parts, text[position:]])
@@ -195,16 +228,21 @@ def unmask(text: str, masks: Sequence[tuple[str, str]]) -> str | None:
     return re.sub(rf"(?:{name})(?!\d)", lambda match: originals[match[0]], text)
 
 
-def survived(source: str, translation: str, language: str) -> bool:
+def survived(source: str, translation: str, language: str, alphabet: Alphabet | None = None) -> bool:
     """True where every item of a source stands in its translation: none missing, doubled or changed.
+
+    Nor may there be a U+FFFD that the source lacks: it is what is left of a character spelled in bytes.
 
     Args:
         source: A sentence.
         translation: Its translation.
         language: Code of the translation's language: "1,000.50" may have become "1.000,50" in Italian. In any
-            language "21st" may have become "XXI".
+            language "21st" may have become "XXI", "$5" "5 dollari" and "10m" "10 metri".
+        alphabet: As for `find_items`.
     """
-    items = find_items(source)
+    if translation.count("\ufffd") > source.count("\ufffd"):
+        return False
+    items = find_items(source, alphabet)
     exact = {item.text for item in items if item.kind != "number"}
     if any(source.count(text) != translation.count(text) for text in exact):
         return False
@@ -214,6 +252,8 @@ def survived(source: str, translation: str, language: str) -> bool:
     expected = Counter(digits for number in numbers for digits in _DIGITS.findall(number))
     for text in sorted(exact, key=len, reverse=True):
         translation = translation.replace(text, " ")
+    if not _marks_survived(numbers, translation):
+        return False
     for digits in _DIGITS.findall(translation):
         swapped = digits.translate(_SWAP)
         if not expected[digits] and _DECIMAL_COMMA.fullmatch(language) and expected[swapped]:
@@ -227,6 +267,30 @@ def survived(source: str, translation: str, language: str) -> bool:
         for digits, count in expected.items()
         if count
     )
+
+
+def _marks_survived(numbers: Sequence[str], translation: str) -> bool:
+    """True where no sign ("$") and no unit ("10m") of a number is missing."""
+    signs = Counter(sign for number in numbers for sign in number if sign in _SIGNS)
+    if any(len(re.findall(_SIGNS[sign], translation, re.IGNORECASE)) < count for sign, count in signs.items()):
+        return False
+    units = Counter(
+        unit.groups() for unit in map(_UNIT.fullmatch, numbers) if unit and not _NO_UNIT.fullmatch(unit[0])
+    )
+    # Written out it mostly begins with the same letter.
+    return all(
+        len(
+            re.findall(
+                rf"(?<![\d.,]){_either_way(digits)}\s?(?:{unit}(?!\w)|{unit[0]}[^\W\d_]{{3}})", translation, re.IGNORECASE
+            )
+        )
+        >= count
+        for (digits, unit), count in units.items()
+    )
+
+
+def _either_way(digits: str) -> str:
+    return "(?:" + "|".join({re.escape(digits), re.escape(digits.translate(_SWAP))}) + ")"
 
 
 def _address_end(text: str, start: int, end: int) -> int:

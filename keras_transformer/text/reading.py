@@ -7,11 +7,13 @@ original stays. So a protected item is never silently changed.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from keras_transformer.text.alphabet import INVISIBLE, Alphabet
 from keras_transformer.text.casing import (
     Style,
     capitalise_first,
@@ -20,14 +22,29 @@ from keras_transformer.text.casing import (
     usual_case,
     without_emphasis,
 )
-from keras_transformer.text.protection import MASKS, SYMBOLS, Item, Masked, find_items, mask, survived, unmask
-from keras_transformer.text.tags import Links, place_tags, strip_tags
+from keras_transformer.text.protection import (
+    MASKS,
+    SYMBOLS,
+    Item,
+    Masked,
+    find_items,
+    mask,
+    survived,
+    unmask,
+    without_items,
+)
+from keras_transformer.text.readable import readable
+from keras_transformer.text.tags import Links, Tag, close_gaps, place_tags, strip_tags
 
 # A bullet or a number of a list, and symbols: layout at the start of a sentence; symbols also at its end.
-_START = re.compile(rf"(?:\s|[-*•‣·–—>#+|]+\s|\(?(?:\d{{1,3}}|[a-z])[.)]\s+(?=\D)|{SYMBOLS})*")
-_SYMBOL = re.compile(SYMBOLS)
+_START = re.compile(
+    rf"(?:\s|[{INVISIBLE}]|[-*•‣·–—>#+|]+\s|\(?(?:\d{{1,3}}|[a-z]|[ivxlc]{{2,6}})[.)]\s+(?=\D)"
+    rf"|\(?(?:[A-Z]|[IVXLC]{{2,6}})[.)]\s+(?=[A-ZÀ-Þ])|{SYMBOLS})*"
+)
+_EDGE = re.compile(rf"\s|[{INVISIBLE}]|{SYMBOLS}")
 _WORD = re.compile(r"([^\W\d_]+(?:['’-][^\W\d_]+)*)([.!?…:;,]*)")
 _I = re.compile(r"I\b")  # English writes it large
+_DOTS = re.compile(r"(?:\.{2,}|…)\s*")
 _PAUSES = ",;:"
 _STOPS = ".!?…:;, "
 _PIECE = re.compile(r"(?P<before>[\W_]*)(?P<core>.*?)(?P<after>[,;:\s(\[{\"'“‘«–—-]*)", re.DOTALL)
@@ -51,13 +68,17 @@ class Settled(NamedTuple):
     asked: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Attempt:
-    """One way to ask: the texts for the model, and how their translations become the sentence's, or None."""
+    """One way to ask: the texts for the model, and how their translations become the sentence's, or None.
+
+    `is_whole` says that what comes back has the tags in it, and the edges of the sentence.
+    """
 
     asks: tuple[str, ...]
     restore: Callable[[Sequence[str]], str | None]
     flags: frozenset[str] = frozenset()
+    is_whole: bool = False
 
 
 class Reading:
@@ -67,25 +88,40 @@ class Reading:
         sentence: One sentence, without outer white space.
         source_language, target_language: Codes, for example "en" and "it".
         fits: Says whether a text is short enough for the model.
+        align: Gives the alignment of a sentence and its translation, both without tags; asked only where
+            there are tags to place.
+        alphabet: What the model can write; see `find_items`.
     """
 
     def __init__(
-        self, sentence: str, source_language: str, target_language: str, fits: Callable[[str], bool]
+        self,
+        sentence: str,
+        source_language: str,
+        target_language: str,
+        fits: Callable[[str], bool],
+        align: Align | None = None,
+        alphabet: Alphabet | None = None,
     ) -> None:
         self.sentence = sentence
-        self._plain, self._tags = strip_tags(sentence)
-        bullet = _START.match(self._plain)
-        start, end = bullet.end() if bullet else 0, len(self._plain)
-        while end > start and (self._plain[end - 1].isspace() or _SYMBOL.fullmatch(self._plain[end - 1])):
+        self._align = align
+        plain, tags = close_gaps(*strip_tags(sentence))
+        bullet = _START.match(plain)
+        start, end = bullet.end() if bullet else 0, len(plain)
+        while end > start and _EDGE.fullmatch(plain[end - 1]):
             end -= 1
-        self._around = self._plain[:start], self._plain[end:]
-        core = self._plain[start:end]
-        self._attempts = (
-            attempt
-            for attempt in _attempts(core, source_language, target_language)
-            if all(map(fits, attempt.asks))
-        )
+        self._around = plain[:start], plain[end:]
+        read = readable(plain, alphabet)
+        self._plain = read.text
+        self._tags = [tag._replace(offset=read.place(tag.offset)) for tag in tags]
+        asking = _Asking(source_language, target_language, alphabet)
+        attempts: Iterable[_Attempt] = asking.attempts(read.text[read.place(start) : read.place(end)])
+        if any(0 < tag.offset < len(self._plain) for tag in self._tags):
+            between = (asking.between_tags(self._plain, self._tags),)
+            is_list = _is_list(self._plain, self._tags)
+            attempts = itertools.chain(between, attempts) if is_list else itertools.chain(attempts, between)
+        self._attempts = (attempt for attempt in attempts if all(map(fits, attempt.asks)))
         self._attempt = next(self._attempts, None)
+        self._best: str | None = None
 
     def asks(self, known: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
         """The texts that the model must translate next; none once the sentence is settled.
@@ -97,30 +133,36 @@ class Reading:
             missing = tuple(text for text in self._attempt.asks if text not in known)
             if missing:
                 return missing
-            if _restored(self._attempt, known, 0):
+            self._best = self._finished(self._attempt, known, 0)
+            if self._best:
                 break
             self._attempt = next(self._attempts, None)
         return ()
 
-    def settle(self, known: Mapping[str, Sequence[str]], align: Align | None = None) -> Settled:
-        """The sentence's translation, once nothing is left to ask for.
+    def settle(self, known: Mapping[str, Sequence[str]]) -> Settled:
+        """The sentence's translation, once `asks` has nothing left to ask for.
 
         Args:
             known: As for `asks`.
-            align: Gives the alignment of a sentence and its translation, both without tags; asked only where
-                there are tags to place.
         """
-        if self._attempt is None:
+        attempt = self._attempt
+        if attempt is None:
             return Settled((), frozenset(), ())
-        texts: list[str | None] = []
-        for rank in range(max(len(known[text]) for text in self._attempt.asks)):
-            core = _restored(self._attempt, known, rank)
-            text = core.join(self._around) if core else None
-            if text and self._tags:
-                links = align(self._plain, text) if align is not None else None
-                text = place_tags(self._plain, self._tags, text, links)
-            texts.append(text)
-        return Settled(tuple(texts), self._attempt.flags, self._attempt.asks)
+        ranks = max(len(known[text]) for text in attempt.asks)
+        others = (self._finished(attempt, known, rank) for rank in range(1, ranks))
+        return Settled((self._best, *others), attempt.flags, attempt.asks)
+
+    def _finished(self, attempt: _Attempt, known: Mapping[str, Sequence[str]], rank: int) -> str | None:
+        """The sentence out of the hypotheses of one rank, its tags in place, or None where a check fails."""
+        found = [known[text] for text in attempt.asks]
+        core = attempt.restore([texts[min(rank, len(texts) - 1)] for texts in found])
+        if not core or attempt.is_whole:
+            return core or None
+        text = core.join(self._around)
+        if not self._tags:
+            return text
+        links = self._align(self._plain, text) if self._align is not None else None
+        return place_tags(self._plain, self._tags, text, links)
 
 
 class Readings:
@@ -130,8 +172,7 @@ class Readings:
 
     Args:
         sentences: One sentence each, all different.
-        source_language, target_language, fits: As for `Reading`.
-        align: As for `Reading.settle`.
+        source_language, target_language, fits, align, alphabet: As for `Reading`.
     """
 
     def __init__(
@@ -141,13 +182,13 @@ class Readings:
         target_language: str,
         fits: Callable[[str], bool],
         align: Align | None = None,
+        alphabet: Alphabet | None = None,
     ) -> None:
         self.settled: dict[str, Settled] = {}  # sentence → what became of it
-        self._align = align
         self._known: dict[str, Sequence[str]] = {}
         self._waiting: dict[str, list[Reading]] = {}  # text → the sentences that need its translation
         for sentence in sentences:
-            self._go_on(Reading(sentence, source_language, target_language, fits))
+            self._go_on(Reading(sentence, source_language, target_language, fits, align, alphabet))
 
     def asks(self) -> list[str]:
         """The texts that the model must translate now, each once; fewer each time, in the end none."""
@@ -165,114 +206,154 @@ class Readings:
             for text in missing[1:]:
                 self._waiting.setdefault(text, [])
             return False
-        self.settled[reading.sentence] = reading.settle(self._known, self._align)
+        self.settled[reading.sentence] = reading.settle(self._known)
         return True
 
 
-def fits_in_disguise(sentence: str, language: str, fits: Callable[[str], bool]) -> bool:
+def fits_in_disguise(
+    sentence: str, language: str, fits: Callable[[str], bool], alphabet: Alphabet | None = None
+) -> bool:
     """True where a sentence is short enough in the form that the model reads first."""
-    asks = Reading(sentence, language, language, lambda text: True).asks({})
+    asks = Reading(sentence, language, language, lambda text: True, alphabet=alphabet).asks({})
     return bool(asks) and all(map(fits, asks))
 
 
-def _restored(attempt: _Attempt, known: Mapping[str, Sequence[str]], rank: int) -> str | None:
-    """The sentence out of the hypotheses of one rank, or None where the check fails."""
-    found = [known[text] for text in attempt.asks]
-    return attempt.restore([texts[min(rank, len(texts) - 1)] for texts in found]) or None
+def _is_list(text: str, tags: Sequence[Tag]) -> bool:
+    """True for entries that only their tags keep apart: "<a>Home</a><a>About us</a>"."""
+    return any(
+        before.kind == "close"
+        and after.kind == "open"
+        and 0 < before.offset == after.offset < len(text)
+        and text[after.offset - 1].isalnum()
+        and text[after.offset].isupper()
+        for before, after in itertools.pairwise(tags)
+    )
 
 
-def _attempts(core: str, source_language: str, target_language: str) -> Iterator[_Attempt]:
-    """The ways to ask for a sentence, the best first."""
-    word = _WORD.fullmatch(core)
-    items = find_items(core)
-    if word and not items:
-        yield from _single_word(word[1], word[2], source_language)
-        return
+class _Asking(NamedTuple):
+    """The ways to ask for a sentence in one language and get it in another."""
 
-    def whole(masked: Masked, ask: str, style: Style, needed: Sequence[str]) -> _Attempt:
+    source_language: str
+    target_language: str
+    alphabet: Alphabet | None
+
+    def attempts(self, core: str) -> Iterator[_Attempt]:
+        """The ways to ask for a sentence without its tags and edges, the best first."""
+        word = _WORD.fullmatch(core)
+        items = find_items(core, self.alphabet)
+        if word and not items:
+            yield from self._single_word(word[1], word[2])
+            return
+
+        def whole(masked: Masked, ask: str, style: Style, needed: Sequence[str]) -> _Attempt:
+            def restore(outputs: Sequence[str]) -> str | None:
+                restored = unmask(restore_case(outputs[0], style), masked.masks)
+                if not restored or not all(word in restored for word in needed):
+                    return None
+                return restored if self._survived(core, restored) else None
+
+            return _Attempt((ask,), restore)
+
+        seen: set[Masked] = set()
+        for masked in _maskings(core, items):
+            if masked in seen:
+                continue
+            seen.add(masked)
+            ask, style = usual_case(masked.text, self.source_language)
+            loud = emphasised(ask, self.source_language) if style is Style.PLAIN else []
+            # A word in capitals that the model copied is a name; one that it left out is better asked for small.
+            yield whole(masked, ask, style, loud)
+            if loud:
+                yield whole(masked, without_emphasis(ask, self.source_language), style, [])
+        if items:
+            yield self._in_parts(core, [(item.start, item.end, item.text) for item in items])
+        elif usual_case(core, self.source_language).text != core:
+            yield whole(Masked(core, ()), core, Style.PLAIN, [])
+
+    def between_tags(self, text: str, tags: Sequence[Tag]) -> _Attempt:
+        """What stands between the tags, each stretch for itself; the tags stay where they are."""
+        parts = self._in_parts(text, [(tag.offset, tag.offset, tag.text) for tag in tags])
+        return dataclasses.replace(parts, is_whole=True)
+
+    def _survived(self, source: str, translation: str) -> bool:
+        return survived(source, translation, self.target_language, self.alphabet)
+
+    def _single_word(self, word: str, marks: str) -> Iterator[_Attempt]:
+        """A word alone: small, as inside a sentence; then with a capital; a copy of it only if both give that.
+
+        Of 85 everyday words and phrases the shipped model gets 59 right when small, 37 with a capital, 61 this way.
+        """
+        text, style = usual_case(word, self.source_language)
+        if style is Style.PLAIN and word[0].isupper() and not word.isupper():
+            style = Style.FIRST
+
+        def attempt(ask: str, may_copy: bool) -> _Attempt:
+            def restore(outputs: Sequence[str]) -> str | None:
+                output = outputs[0].rstrip(_STOPS)
+                if not output or (not may_copy and output.casefold() == word.casefold()):
+                    return None
+                return restore_case(output, style) + marks if self._survived(word, output) else None
+
+            return _Attempt((ask,), restore)
+
+        yield attempt(text, may_copy=False)
+        yield attempt(capitalise_first(text), may_copy=False)
+        yield attempt(text, may_copy=True)
+
+    def _in_parts(self, text: str, holes: Sequence[tuple[int, int, str]]) -> _Attempt:
+        """What stands between the holes, each stretch for itself.
+
+        Args:
+            text: A sentence.
+            holes: Start and end of what is not asked for, in order, and what is written there.
+        """
+        layout, pieces, position = [""], [], 0
+        for start, end, filling in [*holes, (len(text), len(text), "")]:
+            found = _PIECE.fullmatch(text, position, start)
+            if found is not None and any(map(str.isalpha, without_items(found["core"], self.alphabet))):
+                layout[-1] += found["before"]
+                pieces.append(found["core"])
+                layout.append(found["after"] + filling)
+            else:
+                layout[-1] += text[position:start] + filling
+            position = end
+        items = find_items(text, self.alphabet)
+        style = usual_case(mask(text, items, MASKS[0]).text, self.source_language).style
+        masked = [mask(piece, find_items(piece, self.alphabet), MASKS[0]) for piece in pieces]
+        cased = [usual_case(one.text, self.source_language) for one in masked]
+
         def restore(outputs: Sequence[str]) -> str | None:
-            restored = unmask(restore_case(outputs[0], style), masked.masks)
-            if not restored or not all(word in restored for word in needed):
+            if not all(outputs) or not outputs:
                 return None
-            return restored if survived(core, restored, target_language) else None
+            parts = [layout[0]]
+            for piece, form, output, (_, masks), after in zip(
+                pieces, cased, outputs, masked, layout[1:], strict=True
+            ):
+                restored = unmask(
+                    restore_case(output, Style.CAPS if style is Style.CAPS else form.style), masks
+                )
+                if restored is None:
+                    return None
+                parts += [like_its_source(piece, restored), after]
+            whole = "".join(parts)
+            return whole if self._survived(text, strip_tags(whole)[0]) else None
 
-        return _Attempt((ask,), restore)
-
-    seen: set[Masked] = set()
-    for masked in _maskings(core, items):
-        if masked in seen:
-            continue
-        seen.add(masked)
-        ask, style = usual_case(masked.text, source_language)
-        loud = emphasised(ask, source_language) if style is Style.PLAIN else []
-        # A word in capitals that the model copied is a name; one that it left out is better asked for small.
-        yield whole(masked, ask, style, loud)
-        if loud:
-            yield whole(masked, without_emphasis(ask, source_language), style, [])
-    if items:
-        yield _in_parts(core, items, source_language, target_language)
-    elif usual_case(core, source_language).text != core:
-        yield _Attempt((core,), lambda outputs: outputs[0])
+        return _Attempt(tuple(form.text for form in cased), restore, frozenset({"split"}))
 
 
 def _maskings(core: str, items: Sequence[Item]) -> Iterator[Masked]:
     """Numbers and names with digits as they are, if they come through so; then all items under masks."""
-    hard = [item for item in items if item.kind not in ("number", "name")]
-    yield mask(core, hard, MASKS[0])
+    yield mask(core, _hard(items), MASKS[0])
     if items:
         for pattern in MASKS:
             yield mask(core, items, pattern)
 
 
-def _single_word(word: str, marks: str, language: str) -> Iterator[_Attempt]:
-    """A word alone: small, as inside a sentence; then with a capital; a copy of it only if both give that.
-
-    Of 85 everyday words and phrases the shipped model gets 59 right when small, 37 with a capital, 61 this way.
-    """
-    text, style = usual_case(word, language)
-    if style is Style.PLAIN and word[0].isupper() and not word.isupper():
-        style = Style.FIRST
-
-    def attempt(ask: str, may_copy: bool) -> _Attempt:
-        def restore(outputs: Sequence[str]) -> str | None:
-            output = outputs[0].rstrip(_STOPS)
-            if not output or (not may_copy and output.casefold() == word.casefold()):
-                return None
-            return restore_case(output, style) + marks
-
-        return _Attempt((ask,), restore)
-
-    yield attempt(text, may_copy=False)
-    yield attempt(capitalise_first(text), may_copy=False)
-    yield attempt(text, may_copy=True)
-
-
-def _in_parts(core: str, items: Sequence[Item], source_language: str, target_language: str) -> _Attempt:
-    """What stands between the items, each stretch for itself; the items stay where they are."""
-    style = usual_case(mask(core, items, MASKS[0]).text, source_language).style
-    layout, pieces, position = [""], [], 0
-    for start, end in [*((item.start, item.end) for item in items), (len(core), len(core))]:
-        found = _PIECE.fullmatch(core, position, start)
-        if found is not None and any(map(str.isalpha, found["core"])):
-            layout[-1] += found["before"]
-            pieces.append(found["core"])
-            layout.append(found["after"] + core[start:end])
-        else:
-            layout[-1] += core[position:end]
-        position = end
-    cased = [usual_case(piece, source_language) for piece in pieces]
-
-    def restore(outputs: Sequence[str]) -> str | None:
-        if not all(outputs) or not outputs:
-            return None
-        parts = [layout[0]]
-        for piece, form, output, after in zip(pieces, cased, outputs, layout[1:], strict=True):
-            restored = restore_case(output, Style.CAPS if style is Style.CAPS else form.style)
-            parts += [like_its_source(piece, restored), after]
-        text = "".join(parts)
-        return text if survived(core, text, target_language) else None
-
-    return _Attempt(tuple(form.text for form in cased), restore, frozenset({"split"}))
+def _hard(items: Sequence[Item]) -> list[Item]:
+    """Without those that the model may read as they are; "500" in "₽500" it may not."""
+    hard = [item for item in items if item.kind not in ("number", "name")]
+    starts, ends = {item.start for item in hard}, {item.end for item in hard}
+    return [item for item in items if item in hard or item.start in ends or item.end in starts]
 
 
 def like_its_source(source: str, output: str, *, begins: bool = True, ends: bool = True) -> str:
@@ -286,7 +367,27 @@ def like_its_source(source: str, output: str, *, begins: bool = True, ends: bool
     last = source[-1]
     if ends and (last in _PAUSES or last not in _STOPS):
         output = (output.rstrip(_STOPS) or output) + last * (last in _PAUSES)
-    abbreviation = output[:2].isupper() and output[:2].isalpha()  # "NATO", but not "È"
-    if begins and source[0].islower() and not abbreviation and not _I.match(output):
-        output = output[:1].lower() + output[1:]
+    dots = _DOTS.match(output)
+    start = dots.end() if dots else 0
+    word = output[start:]
+    abbreviation = word[:2].isupper() and word[:2].isalpha()  # "NATO", but not "È"
+    if begins and begins_small(source) and not abbreviation and not _I.match(word):
+        output = output[:start] + word[:1].lower() + word[1:]
     return output
+
+
+def begins_small(text: str) -> bool:
+    """True where the first word begins small, after dots if there are any."""
+    return _DOTS.sub("", text, count=1)[:1].islower()
+
+
+def goes_on(before: str) -> bool:
+    """True where what stands before a sentence on its line says that it is the rest of one.
+
+    Args:
+        before: The line up to the sentence.
+    """
+    if before == " ":  # an indent is wider
+        return True
+    text = before.rstrip()
+    return text.endswith(("...", "…")) or text[-1:].isalpha() or text[-1:] in tuple(_PAUSES)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import sentencex
 
+from keras_transformer.text.alphabet import Alphabet
 from keras_transformer.text.protection import find_items, without_items
 from keras_transformer.text.tags import strip_tags, tag_spans
 
@@ -68,7 +69,7 @@ def cut_long_line(line: str) -> list[str]:
     return [*parts, line[start:]]
 
 
-def split_text(text: str, language: str) -> list[Piece]:
+def split_text(text: str, language: str, alphabet: Alphabet | None = None) -> list[Piece]:
     """Cut a text into sentences and what stands between them.
 
     A line end, of any kind, always ends a sentence; so does the tag of a block (<br>, <p>), a tab, and a gap
@@ -78,6 +79,7 @@ def split_text(text: str, language: str) -> list[Piece]:
     Args:
         text: Any text, of any length.
         language: Code of the text's language, for example "en"; an unknown one gets general rules.
+        alphabet: What the model can write; see `find_items`.
 
     Returns:
         Pieces in order, none of them empty, no two layout pieces in a row;
@@ -87,8 +89,8 @@ def split_text(text: str, language: str) -> list[Piece]:
     layout = ""
     for line in text.splitlines(keepends=True):
         chunks = _BLOCK.split(line)
-        for part in (part for chunk in chunks for part in _sentences(chunk, language)):
-            if is_copied(part):
+        for part in (part for chunk in chunks for part in _sentences(chunk, language, alphabet)):
+            if is_copied(part, alphabet):
                 layout += part
                 continue
             sentence = part.strip()
@@ -103,29 +105,33 @@ def split_text(text: str, language: str) -> list[Piece]:
     return pieces
 
 
-def is_copied(text: str) -> bool:
+def is_copied(text: str, alphabet: Alphabet | None = None) -> bool:
     """True where there is nothing to translate: no letter outside tags and protected items.
 
-    So an empty text, white space, digits, punctuation, emoji, addresses, placeholders and tags are copied.
+    So an empty text, white space, digits, punctuation, emoji, addresses, placeholders and tags are copied, and
+    words that cannot be written with `alphabet`.
     """
     if not any(map(str.isalpha, text)):
         return True
-    return not any(map(str.isalpha, without_items(strip_tags(text)[0])))
+    return not any(map(str.isalpha, without_items(strip_tags(text)[0], alphabet)))
 
 
-def split_long(sentence: str, fits: Callable[[str], bool]) -> list[str]:
+def split_long(
+    sentence: str, fits: Callable[[str], bool], alphabet: Alphabet | None = None
+) -> list[str]:
     """Cut a sentence in halves, and those again, until each part fits; never inside a tag or a protected item.
 
     Args:
         sentence: One sentence.
         fits: Says whether a part is short enough; it must hold for a single character.
+        alphabet: What the model can write; see `find_items`.
 
     Returns:
         The parts, none empty unless the sentence is; joined they are the sentence. A space belongs to the
         part before it. A part that does not fit is a single item or tag.
     """
     inside = bytearray(len(sentence) + 1)  # 1 at what would be a cut inside an item
-    items = ((item.start, item.end) for item in find_items(sentence) if item.kind != "script")
+    items = ((item.start, item.end) for item in find_items(sentence, alphabet) if item.kind != "script")
     for start, end in (*tag_spans(sentence), *items):
         inside[start + 1 : end] = b"\1" * (end - start - 1)
 
@@ -163,13 +169,13 @@ def _joined(sentences: Iterable[str]) -> Iterator[str]:
     yield before
 
 
-def _sentences(line: str, language: str) -> list[str]:
+def _sentences(line: str, language: str, alphabet: Alphabet | None) -> list[str]:
     """The sentences of one line, white space included; joined they are the line."""
     if not line:
         return []
     plain, tags = strip_tags(line)
     calm = list(plain)
-    for item in find_items(plain):
+    for item in find_items(plain, alphabet):
         if item.kind not in ("number", "name"):  # "?" in an address ends no sentence
             calm[item.start : item.end] = "X" * (item.end - item.start)
     # sentencex takes no lone surrogates; U+FFFD is as long, so its cuts hold for the line itself.

@@ -7,6 +7,7 @@ tags. Tags are never lost, never doubled, and stay properly nested.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 
 from keras_transformer.text.protection import find_items
 
-# Formatting only; "g3" and "x3" are the pairs and points of `documents`. Any other tag is a placeholder.
+# Formatting only; "g3" and "x3" are the pairs and points of `documents`; classes, voices, languages and times are
+# those of WebVTT. Any other tag is a placeholder.
 _TAG = re.compile(
-    r"<(?P<close>/)?(?P<name>a|b|i|u|em|strong|span|font|small|big|mark|s|del|ins|q|cite|abbr|label|strike|bdi|bdo|"
-    r"dfn|sub|sup|g\d{1,6}|x\d{1,6})(?:\s[^<>]{0,2000}?)?(?P<empty>/)?>",
+    r"<(?:(?P<close>/)?(?P<name>a|b|i|u|em|strong|span|font|small|big|mark|s|del|ins|q|cite|abbr|label|strike|bdi|bdo|"
+    r"dfn|sub|sup|c|v|lang|ruby|rt|g\d{1,6}|x\d{1,6})(?:\.[\w.-]{1,60})?(?:\s[^<>]{0,2000}?)?(?P<empty>/)?"
+    r"|(?P<time>\d{2,4}(?::\d\d){1,2}\.\d{3}))>",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"\w+['’]?|[^\w\s]")
@@ -71,11 +74,34 @@ def strip_tags(text: str) -> tuple[str, list[Tag]]:
         parts.append(text[position : match.start()])
         length += match.start() - position
         position = match.end()
-        name = match["name"].lower()
-        is_point = match["empty"] is not None or name.startswith("x")
+        name = (match["name"] or match["time"]).lower()
+        is_point = match["empty"] is not None or match["time"] is not None or name.startswith("x")
         kind = "empty" if is_point else "close" if match["close"] else "open"
         tags.append(Tag(length, match[0], name, kind))
     return "".join([*parts, text[position:]]), tags
+
+
+def close_gaps(text: str, tags: Sequence[Tag]) -> tuple[str, list[Tag]]:
+    """The text with one space in the place of two that tags stood between: the other belongs to a tag.
+
+    Args:
+        text, tags: What `strip_tags` gave.
+    """
+    parts, moved, position, removed = [], [], 0, 0
+    for offset, group in itertools.groupby(tags, lambda tag: tag.offset):
+        here = [tag._replace(offset=offset - removed) for tag in group]
+        if position < offset < len(text) and text[offset - 1].isspace() and text[offset].isspace():
+            if all(tag.kind == "open" for tag in here):  # the space goes with what the tag opens
+                here[-1] = here[-1]._replace(text=here[-1].text + text[offset])
+                gap = offset
+            else:
+                here = [tag._replace(offset=tag.offset - 1) for tag in here]
+                here[0] = here[0]._replace(text=text[offset - 1] + here[0].text)
+                gap = offset - 1
+            parts.append(text[position:gap])
+            position, removed = gap + 1, removed + 1
+        moved += here
+    return "".join([*parts, text[position:]]), moved
 
 
 def tag_spans(text: str) -> list[Span]:
@@ -83,7 +109,7 @@ def tag_spans(text: str) -> list[Span]:
     return [match.span() for match in _TAG.finditer(text)] if "<" in text else []
 
 
-def place_tags(source: str, tags: Sequence[Tag], translation: str, links: Links | None = None) -> str:
+def place_tags(source: str, tags: Sequence[Tag], translation: str, links: Links | None = None) -> str | None:
     """Write the tags of a sentence into its translation.
 
     A tag without its partner holds from the start, or to the end, of the sentence.
@@ -95,12 +121,14 @@ def place_tags(source: str, tags: Sequence[Tag], translation: str, links: Links 
         links: The alignment of the two; None goes by like words and by their places.
 
     Returns:
-        The translation with each of `tags` in it once; without them it is `translation`.
+        The translation with each of `tags` in it once; without them it is `translation`. None where the words of
+        the translation are too few: a pair that held words would hold none.
     """
     placer = _Placer(source, translation, links)
-    return placer.write(
+    written = placer.write(
         _tree(tags, len(source)), (0, len(placer.target)), (0, len(translation)), (0, len(source))
     )
+    return None if placer.emptied else written
 
 
 class _Placer:
@@ -109,6 +137,7 @@ class _Placer:
     def __init__(self, source: str, translation: str, links: Links | None) -> None:
         self.source_text, self.target_text = source, translation
         self.source, self.target = word_spans(source), word_spans(translation)
+        self.emptied = False  # whether a pair lost its words
         if links is None:
             self.weights = _guessed(source, self.source, translation, self.target)
         else:
@@ -123,6 +152,8 @@ class _Placer:
         )
         for node in pairs:
             span = self._pair(node, words, characters, within, taken)
+            if _has_words(self.source_text[node.start : node.end]):
+                self.emptied |= span is None or not _has_words(self.target_text[slice(*span[1])])
             if span is None:
                 node.end = node.start  # no word is left for it: a point
                 continue
@@ -197,6 +228,8 @@ class _Placer:
         else:
             shares = self.weights[words[0] : words[1], before[-1]]
             place = self.target[words[0] + int(shares.argmax())][1]
+            if self.source_text[offset - 1].isspace() and self.target_text[place : place + 1].isspace():
+                place = min(place + 1, characters[1])  # right before a word, not right behind one
         return next((end for start, end, _, _ in placed if start < place < end), place)
 
 
@@ -208,6 +241,10 @@ def word_spans(text: str) -> list[Span]:
         spans.append((item.start, item.end))
         position = item.end
     return spans + [match.span() for match in _WORD.finditer(text, position)]
+
+
+def _has_words(text: str) -> bool:
+    return any(map(str.isalnum, text))
 
 
 def _tree(tags: Sequence[Tag], length: int) -> list[_Node]:

@@ -16,6 +16,7 @@ import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 from keras_transformer.errors import UserError
+from keras_transformer.text.alphabet import Alphabet
 
 SPACE_MARK = "\u2581"  # stands for a space inside a token, as in SentencePiece
 _SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>")  # in the order of their ids
@@ -64,6 +65,10 @@ class Tokenizer:
     Args:
         backend: A `tokenizers.Tokenizer` with the special and byte tokens in its BPE vocabulary.
 
+    Attributes:
+        pad_id, bos_id, eos_id, unk_id: The special ids.
+        alphabet: The characters that have a token of their own.
+
     Raises:
         UserError: the special or byte tokens are missing, or are added tokens.
     """
@@ -84,6 +89,7 @@ class Tokenizer:
         self._backend = backend
         self.pad_id, self.bos_id, self.eos_id, self.unk_id = (vocabulary[t] for t in _SPECIAL_TOKENS)
         self._special_ids = frozenset((self.pad_id, self.bos_id, self.eos_id, self.unk_id))
+        self.alphabet = Alphabet(token for token in vocabulary if len(token) == 1)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> "Tokenizer":
