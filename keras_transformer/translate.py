@@ -83,14 +83,14 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--beam-size",
         metavar="N",
-        type=_positive,
+        type=_beam_size,
         default=1,
         help="outputs followed side by side; 1 (the default) is greedy search, 4 is slower and a little better",
     )
     parser.add_argument(
         "--length-penalty",
         metavar="X",
-        type=_not_negative,
+        type=_length_penalty,
         default=0.6,
         help="of beam search: the higher, the longer the outputs; default: 0.6",
     )
@@ -202,9 +202,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_command(run: Callable[[], int | None]) -> int:
     """Run a command's body, which may return an exit status.
 
-    A user's mistake is one sentence and 2, Ctrl-C is 130, a closed pipe is quiet.
+    A user's mistake is one sentence and 2, a full disk or the like one and 1, Ctrl-C is 130, a closed pipe is quiet.
     """
     try:
+        if sys.stdout is None:
+            raise UserError("stdout must be open, it is closed. Send the output to a file, or to a pipe.")
         status = run() or 0
         sys.stdout.flush()
     except UserError as error:
@@ -213,20 +215,32 @@ def run_command(run: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; give it somewhere to go.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
+        return 1
+    except OSError as error:
+        place = f" at {error.filename}" if error.filename else ""
+        reason = (error.strerror or str(error)).lower()
+        print(f"error: reading or writing failed{place}: {reason}.", file=sys.stderr)  # noqa: T201
+        _drop_stdout()
         return 1
     return status
 
 
+def _drop_stdout() -> None:
+    """Python flushes stdout once more at exit; give it somewhere to go."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _run(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
-        stream: BinaryIO = sys.stdin.buffer
-        name = "stdin"
         if options.file is not None:
             name = str(options.file)
-            stream = stack.enter_context(open_input(options.file))
+            stream: BinaryIO = stack.enter_context(open_input(options.file))
+        elif sys.stdin is None:
+            raise UserError("stdin must be open, it is closed. Name a FILE, or send a text to stdin.")
+        else:
+            name, stream = "stdin", sys.stdin.buffer
 
         translator = load_translator(options)
 
@@ -290,13 +304,24 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _not_negative(text: str) -> float:
+def _beam_size(text: str) -> int:
+    from keras_transformer.decoding.beam import MOST_BEAMS  # here: its package loads NumPy
+
+    size = _positive(text)
+    if size > MOST_BEAMS:
+        raise argparse.ArgumentTypeError(f"must be at most {MOST_BEAMS}, got {text!r}")
+    return size
+
+
+def _length_penalty(text: str) -> float:
+    from keras_transformer.decoding.beam import GREATEST_PENALTY
+
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0.0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text!r}")
+    if not 0.0 <= number <= GREATEST_PENALTY:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to {GREATEST_PENALTY:g}, got {text!r}")
     return number
 
 

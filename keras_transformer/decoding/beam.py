@@ -14,6 +14,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import NamedTuple, TypeAlias, Unpack
 
 import numpy as np
@@ -23,6 +24,10 @@ from keras_transformer.decoding.slots import SlotOptions, Slots
 from keras_transformer.decoding.steps import BeamStep, Ended, Hypothesis, IntArray, RankingStep
 
 MOST_LONGER = 10  # tokens; what is longer than a finished output by more is hardly ever the better one
+MOST_BEAMS = 256  # beyond it quality falls, and the memory of a batch grows with each
+GREATEST_PENALTY = (
+    10.0  # an exponent that ranks by length alone; far greater ones are no floating-point numbers
+)
 _LEAST_LARGEST = -30.0  # of the largest log-probability of a row, of which no vocabulary has less than -log V
 _NONE = float("-inf")  # total of a beam that holds no output
 # Of an output with one more token: its total, the token, and the beam it comes from.
@@ -99,12 +104,13 @@ class BeamSearch(Slots):
     Args:
         step: The decoder, with K rows for each slot.
         sentences, max_lengths: See `Slots`.
-        beam_size: K, at least 1.
-        length_penalty: Exponent, at least 0; 0 ranks by plain log-probability and favours short outputs.
+        beam_size: K, from 1 to `MOST_BEAMS`.
+        length_penalty: Exponent, from 0 to `GREATEST_PENALTY`; 0 ranks by plain log-probability and favours short outputs.
         num_hypotheses: Hypotheses of a sentence, from 1 to K.
         options: See `SlotOptions`.
 
     Raises:
+        TypeError: `beam_size`, `length_penalty` or `num_hypotheses` is no number of its kind.
         ValueError: an argument breaks its rule.
     """
 
@@ -309,12 +315,19 @@ def _hypothesis(ranked: _Ranked) -> Hypothesis:
 
 
 def check_beam(beam_size: int, length_penalty: float, num_hypotheses: int) -> None:
-    """Raise ValueError if one of them breaks its rule; see `BeamSearch`."""
-    if beam_size < 1:
-        raise ValueError(f"`beam_size` must be at least 1, got {beam_size}. 1 is greedy search.")
-    if not 0 <= length_penalty < np.inf:
+    """Raise TypeError or ValueError if one of them breaks its rule; see `BeamSearch`."""
+    for name, value in (("beam_size", beam_size), ("num_hypotheses", num_hypotheses)):
+        if not isinstance(value, Integral):
+            raise TypeError(f"`{name}` must be a whole number, got {value!r}. Pass an int.")
+    if not isinstance(length_penalty, Real):
+        raise TypeError(f"`length_penalty` must be a number, got {length_penalty!r}. Pass a float.")
+    if not 1 <= beam_size <= MOST_BEAMS:
         raise ValueError(
-            f"`length_penalty` must be a finite number of at least 0, got {length_penalty}. "
+            f"`beam_size` must be from 1 to {MOST_BEAMS}, got {beam_size}. 1 is greedy search, 4 a usual beam."
+        )
+    if not 0 <= length_penalty <= GREATEST_PENALTY:
+        raise ValueError(
+            f"`length_penalty` must be from 0 to {GREATEST_PENALTY:g}, got {length_penalty}. "
             "0.6 is the usual one."
         )
     if not 1 <= num_hypotheses <= beam_size:

@@ -48,7 +48,11 @@ class Bundle:
                 f"A model must be a folder with a {MANIFEST_FILE}, found none at {path}. "
                 "Write one with: python export/to_onnx.py RUN --output FOLDER"
             ) from None
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise UserError(
+                f"{path} must be a file that can be read: {error.strerror}. Copy or export the bundle again."
+            ) from None
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path} must be JSON, it is not: {error}. Export it again.") from None
         version = values.get("format_version") if isinstance(values, dict) else None
         if isinstance(version, int) and version > FORMAT_VERSION:

@@ -8,6 +8,7 @@ Letters: T target tokens, S source tokens, H heads, V vocabulary, R rows.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from keras_transformer.decoding.search import greedy_search
 from keras_transformer.decoding.steps import BoolArray, Hypothesis, IntArray
 from keras_transformer.runtime.manifest import Manifest
 from keras_transformer.runtime.results import Alignment, Alternative, Scored
+from keras_transformer.text.readable import Readable, readable
 from keras_transformer.text.tokenizer import SPACE_MARK, Tokenizer
 
 LONGEST_WORD = 12  # tokens of an alternative
@@ -56,10 +58,7 @@ class Inspector:
         state = self._engine.start([source_ids], len(fed))
         # Row t is the step that wrote token t: it was fed the token before.
         weights = state.attention(fed[None])[0]
-        spans = [
-            (*self._tokenizer.encode_with_spans(text)[1], (len(text), len(text))) for text in (source, target)
-        ]
-        return Alignment(spans[0], spans[1], weights)
+        return Alignment(self._spans(source), self._spans(target), weights)
 
     def alternatives(self, source: str, prefix: str, count: int) -> list[Alternative]:
         """See `Translator.alternatives`."""
@@ -89,7 +88,7 @@ class Inspector:
         ]
 
     def translate_from(self, source: str, prefix: str) -> tuple[str, Hypothesis]:
-        """See `Translator.translate_from`: the whole text, and what the search found behind the prefix."""
+        """See `Translator.translate_from`: what follows the prefix, and what the search found there."""
         manifest = self._manifest
         source_ids, prefix_ids = self._source_ids(source), self._target_ids("prefix", prefix.rstrip())
         limit = int(length_limits([len(source_ids)], manifest.max_length)[0])
@@ -111,7 +110,7 @@ class Inspector:
         ).hypotheses
         before = self._tokenizer.decode(prefix_ids.tolist())
         rest = self._tokenizer.decode([*prefix_ids.tolist(), *found.tokens.tolist()])[len(before) :]
-        return prefix + (rest.lstrip(" ") if prefix != prefix.rstrip() else rest), found
+        return rest.lstrip(" ") if prefix != prefix.rstrip() else rest, found
 
     def _whole_words(
         self, state: Any, first: NDArray[np.float64], width: int, position: int, room: int, count: int
@@ -183,11 +182,20 @@ class Inspector:
         return np.array(found)
 
     def _source_ids(self, source: str) -> IntArray:
-        ids = [*self._tokenizer.encode(source), self._manifest.eos_id]
+        ids = [*self._tokenizer.encode(self._readable(source).text), self._manifest.eos_id]
         return self._checked("source", ids)
 
     def _target_ids(self, name: str, text: str) -> IntArray:
-        return self._checked(name, self._tokenizer.encode(text), reserved=1)
+        return self._checked(name, self._tokenizer.encode(self._readable(text).text), reserved=1)
+
+    def _spans(self, text: str) -> tuple[tuple[int, int], ...]:
+        """Where the tokens that the model reads stand in a text, and its end."""
+        read = self._readable(text)
+        spans = self._tokenizer.encode_with_spans(read.text)[1]
+        return (*(read.original(start, end) for start, end in spans), (len(text), len(text)))
+
+    def _readable(self, text: str) -> Readable:
+        return readable(text, self._tokenizer.alphabet)
 
     def _checked(self, name: str, ids: list[int], reserved: int = 0) -> IntArray:
         limit = self._manifest.max_length - reserved
@@ -196,6 +204,13 @@ class Inspector:
                 f"`{name}` must be one sentence of at most {limit} tokens, got {len(ids)}. Give a part of it."
             )
         return np.array(ids, np.int64)
+
+
+def check_strings(texts: Mapping[str, object]) -> None:
+    """Raise TypeError for the first argument, by its name, that is no string."""
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise TypeError(f"`{name}` must be a string, got {type(text).__name__}. Pass a str.")
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -119,6 +119,7 @@ class Manifest:
         """
         sizes = {name: _integer(values["model"][name]) for name in _SIZES}
         special = {f"{name}_id": _integer(values["special_ids"][name]) for name in _SPECIAL}
+        _check_sizes(sizes, special)
         precisions = {}
         for name, record in values["precisions"].items():
             if name not in names.PRECISIONS:
@@ -163,6 +164,29 @@ _SIZES = (
     "max_length",
     "num_parameters",
 )
+
+
+_LARGEST = 2**24  # of what a size says; its tensors would fill any memory
+
+
+def _check_sizes(sizes: Mapping[str, int], special: Mapping[str, int]) -> None:
+    """Raise ValueError for a size that no model can have."""
+    for name, size in sizes.items():
+        least = 0 if name == "alignment_layer" else 1
+        if size < least or (size > _LARGEST and name != "num_parameters"):
+            raise ValueError(f"{name} must be from {least} to {_LARGEST}, got {size}")
+    if sizes["alignment_layer"] >= sizes["num_decoder_layers"]:
+        raise ValueError(
+            f"alignment_layer must be below num_decoder_layers ({sizes['num_decoder_layers']}), "
+            f"got {sizes['alignment_layer']}"
+        )
+    if sizes["model_dim"] % sizes["num_heads"]:
+        raise ValueError(f"num_heads must divide model_dim ({sizes['model_dim']}), got {sizes['num_heads']}")
+    for name, token in special.items():
+        if not 0 <= token < sizes["vocabulary_size"]:
+            raise ValueError(
+                f"{name} must be below vocabulary_size ({sizes['vocabulary_size']}), got {token}"
+            )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

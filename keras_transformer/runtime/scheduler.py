@@ -44,7 +44,7 @@ class SearchOptions:
     scores: bool = False
 
     def check(self) -> None:
-        """Raise ValueError if an option breaks its rule."""
+        """Raise TypeError or ValueError if an option breaks its rule."""
         check_beam(self.beam_size, self.length_penalty, self.num_hypotheses)
 
 

@@ -14,7 +14,7 @@ from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.errors import UserError
 from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.runtime.devices import num_cores
-from keras_transformer.runtime.inspection import Inspector
+from keras_transformer.runtime.inspection import Inspector, check_strings
 from keras_transformer.runtime.manifest import Manifest
 from keras_transformer.runtime.outputs import (
     OnProgress,
@@ -115,6 +115,11 @@ class Translator:
             )
         bundle = Bundle.open(SHIPPED_BUNDLE if folder is None else folder)
         tokenizer = Tokenizer.from_file(bundle.tokenizer_path)
+        if tokenizer.vocabulary_size != bundle.manifest.vocabulary_size:
+            raise UserError(
+                f"{bundle.folder} must have a tokenizer of as many tokens as its manifest's vocabulary_size "
+                f"({bundle.manifest.vocabulary_size}), it has {tokenizer.vocabulary_size}. Export the model again."
+            )
         engine = Engine.load(bundle, device, num_threads, precision=precision, shortlist=shortlist)
         num_workers = 1 if engine.device != "cpu" else num_threads or num_cores()
         return cls(engine, tokenizer, bundle.manifest, num_workers=num_workers, cache_size=cache_size)
@@ -193,8 +198,8 @@ class Translator:
 
         Args:
             text: A text, or a list of texts.
-            beam_size: Outputs that are followed side by side; 1 is greedy search.
-            length_penalty: Of beam search, at least 0: the higher, the longer the outputs (`BeamSearch`).
+            beam_size: Outputs that are followed side by side, at most 256; 1 is greedy search.
+            length_penalty: Of beam search, from 0 to 10: the higher, the longer the outputs (`BeamSearch`).
             num_hypotheses: Translations to return for each text, at most `beam_size`.
             scores: Whether to compute `Translation.score`; beam search always does.
             cancellation: Ends the call, from any thread.
@@ -206,33 +211,38 @@ class Translator:
 
         Raises:
             Cancelled: `cancellation` was cancelled.
-            TypeError: `text` is neither a string nor a list of strings.
+            TypeError: `text` is neither a string nor a list of strings, or an option is no number.
             ValueError: an option breaks its rule.
         """
         options = SearchOptions(beam_size, length_penalty, num_hypotheses, scores or beam_size > 1)
         if isinstance(text, str):
             return self._translate_all([text], options, cancellation, on_progress)[0]
-        if not isinstance(text, (list, tuple)) or not all(isinstance(item, str) for item in text):
+        if not isinstance(text, (list, tuple)):
             raise TypeError(
                 f"`text` must be a string or a list of strings, got {type(text).__name__}. "
                 "Pass one string, or a list of them."
             )
+        check_strings({f"text[{index}]": item for index, item in enumerate(text)})
         return self._translate_all(text, options, cancellation, on_progress)
 
     def score(self, source: str, target: str) -> Scored:
         """How likely the model finds each token of a given translation of one sentence.
 
         Raises:
+            TypeError: a side is no string.
             ValueError: a side is too long for the model.
         """
+        check_strings({"source": source, "target": target})
         return self._inspector.score(source, target)
 
     def align(self, source: str, target: str) -> Alignment:
         """Where the model looks in the source, one sentence, for each token of a given translation.
 
         Raises:
+            TypeError: a side is no string.
             ValueError: a side is too long for the model.
         """
+        check_strings({"source": source, "target": target})
         return self._inspector.align(source, target)
 
     def alternatives(self, source: str, prefix: str, count: int = 5) -> list[Alternative]:
@@ -248,19 +258,23 @@ class Translator:
             Up to `count`, the likeliest first: ``prefix + alternative.text`` is the longer prefix.
 
         Raises:
+            TypeError: `source` or `prefix` is no string.
             ValueError: `count` is below 1, or `source` or `prefix` is too long for the model.
         """
+        check_strings({"source": source, "prefix": prefix})
         return self._inspector.alternatives(source, prefix, count)
 
     def translate_from(self, source: str, prefix: str) -> Translation:
         """Translate one sentence with a given beginning: the text begins with `prefix`, the rest follows it.
 
         Raises:
+            TypeError: `source` or `prefix` is no string.
             ValueError: `source` or `prefix` is too long for the model.
         """
-        text, found = self._inspector.translate_from(source, prefix)
+        check_strings({"source": source, "prefix": prefix})
+        rest, found = self._inspector.translate_from(source, prefix)
         flags = to_output(found, self._tokenizer).flags
-        return Translation(on_one_line(text).rstrip(), source, tuple(sorted(flags)))
+        return Translation(prefix + on_one_line(rest).rstrip(), source, tuple(sorted(flags)))
 
     def _translate_all(
         self,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from keras_transformer.text.alphabet import Alphabet
-from keras_transformer.text.reading import begins_small, fits_in_disguise, goes_on, like_its_source
+from keras_transformer.text.reading import fits_in_disguise, goes_on, like_its_source
 from keras_transformer.text.segmentation import cut_long_line, is_copied, split_long, split_text
 
 _LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -100,7 +100,7 @@ class Document:
         for index, translation in enumerate(translations):
             if translation is not None:
                 source = parts[2 * index + 1]
-                begins = index - 1 in self.cut or (begins_small(source) and goes_on(self._line_before(index)))
+                begins = index - 1 in self.cut or goes_on(self._line_before(index), source)
                 parts[2 * index + 1] = like_its_source(
                     source, translation, begins=begins, ends=index in self.cut
                 )
@@ -134,7 +134,9 @@ def take_apart(
     flags: set[str] = set()
     cut: list[int] = []
     for line in text.splitlines(keepends=True):
-        for piece in (piece for part in cut_long_line(line) for piece in split_text(part, language, alphabet)):
+        for piece in (
+            piece for part in cut_long_line(line) for piece in split_text(part, language, alphabet)
+        ):
             if not piece.is_sentence:
                 parts[-1] += piece.text
                 continue

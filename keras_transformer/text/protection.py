@@ -272,7 +272,9 @@ def survived(source: str, translation: str, language: str, alphabet: Alphabet | 
 def _marks_survived(numbers: Sequence[str], translation: str) -> bool:
     """True where no sign ("$") and no unit ("10m") of a number is missing."""
     signs = Counter(sign for number in numbers for sign in number if sign in _SIGNS)
-    if any(len(re.findall(_SIGNS[sign], translation, re.IGNORECASE)) < count for sign, count in signs.items()):
+    if any(
+        len(re.findall(_SIGNS[sign], translation, re.IGNORECASE)) < count for sign, count in signs.items()
+    ):
         return False
     units = Counter(
         unit.groups() for unit in map(_UNIT.fullmatch, numbers) if unit and not _NO_UNIT.fullmatch(unit[0])
@@ -281,7 +283,9 @@ def _marks_survived(numbers: Sequence[str], translation: str) -> bool:
     return all(
         len(
             re.findall(
-                rf"(?<![\d.,]){_either_way(digits)}\s?(?:{unit}(?!\w)|{unit[0]}[^\W\d_]{{3}})", translation, re.IGNORECASE
+                rf"(?<![\d.,]){_either_way(digits)}\s?(?:{unit}(?!\w)|{unit[0]}[^\W\d_]{{3}})",
+                translation,
+                re.IGNORECASE,
             )
         )
         >= count

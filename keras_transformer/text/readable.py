@@ -15,7 +15,19 @@ from keras_transformer.text.protection import find_items
 
 _PICTURE = "\u2190-\u2bff\ufe0f\U0001f000-\U0001faff"
 _JOINER = f"(?<![{_PICTURE}])\u200d|\u200d(?![{_PICTURE}])"  # between two pictures it makes one of them
-_PLAIN = {"‘": "'", "‚": "'", "‛": "'", "′": "'", "„": '"', "‟": '"', "‹": '"', "›": '"', "″": '"', "‐": "-", "‑": "-"}
+_PLAIN = {
+    "‘": "'",
+    "‚": "'",
+    "‛": "'",
+    "′": "'",
+    "„": '"',
+    "‟": '"',
+    "‹": '"',
+    "›": '"',
+    "″": '"',
+    "‐": "-",
+    "‑": "-",
+}
 _INVISIBLE = re.compile(f"{_JOINER}|(?!\u200d)[{INVISIBLE}]")
 _SPACE = re.compile(r"[^\S ]")
 _UNREAD = re.compile(rf"{_INVISIBLE.pattern}|{_SPACE.pattern}|[{''.join(_PLAIN)}]")

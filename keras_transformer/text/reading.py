@@ -371,23 +371,26 @@ def like_its_source(source: str, output: str, *, begins: bool = True, ends: bool
     start = dots.end() if dots else 0
     word = output[start:]
     abbreviation = word[:2].isupper() and word[:2].isalpha()  # "NATO", but not "È"
-    if begins and begins_small(source) and not abbreviation and not _I.match(word):
+    if begins and _begins_small(source) and not abbreviation and not _I.match(word):
         output = output[:start] + word[:1].lower() + word[1:]
     return output
 
 
-def begins_small(text: str) -> bool:
+def _begins_small(text: str) -> bool:
     """True where the first word begins small, after dots if there are any."""
     return _DOTS.sub("", text, count=1)[:1].islower()
 
 
-def goes_on(before: str) -> bool:
-    """True where what stands before a sentence on its line says that it is the rest of one.
+def goes_on(before: str, sentence: str) -> bool:
+    """True for the rest of a sentence: it begins small, behind dots or behind what no mark has ended.
 
     Args:
-        before: The line up to the sentence.
+        before: The line up to the sentence; one space is taken for the gap behind a picture or a formula.
+        sentence: Not empty.
     """
-    if before == " ":  # an indent is wider
+    if not _begins_small(sentence):
+        return False
+    if before == " " or _DOTS.match(sentence):
         return True
     text = before.rstrip()
     return text.endswith(("...", "…")) or text[-1:].isalpha() or text[-1:] in tuple(_PAUSES)

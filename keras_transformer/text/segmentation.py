@@ -116,9 +116,7 @@ def is_copied(text: str, alphabet: Alphabet | None = None) -> bool:
     return not any(map(str.isalpha, without_items(strip_tags(text)[0], alphabet)))
 
 
-def split_long(
-    sentence: str, fits: Callable[[str], bool], alphabet: Alphabet | None = None
-) -> list[str]:
+def split_long(sentence: str, fits: Callable[[str], bool], alphabet: Alphabet | None = None) -> list[str]:
     """Cut a sentence in halves, and those again, until each part fits; never inside a tag or a protected item.
 
     Args:
