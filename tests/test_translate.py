@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -139,8 +140,10 @@ def test_a_record_holds_scores_and_hypotheses_where_they_were_asked_for():
         (["--n-best=2", "--json"], "argument --n-best: must be at most --beam-size (1), got 2"),
         (["--scores"], "--scores and --n-best need --json"),
         (["--beam-size=3", "--n-best=2"], "--scores and --n-best need --json"),
-        (["--length-penalty=-1"], "argument --length-penalty: must be a number of at least 0, got '-1'"),
-        (["--length-penalty=nan"], "argument --length-penalty: must be a number of at least 0, got 'nan'"),
+        (["--length-penalty=-1"], "argument --length-penalty: must be a number from 0 to 10, got '-1'"),
+        (["--length-penalty=nan"], "argument --length-penalty: must be a number from 0 to 10, got 'nan'"),
+        (["--length-penalty=1000"], "argument --length-penalty: must be a number from 0 to 10, got '1000'"),
+        (["--beam-size=257"], "argument --beam-size: must be at most 256, got '257'"),
     ],
 )
 def test_search_arguments_that_make_no_sense_are_refused(arguments, message, capsys):
@@ -179,6 +182,22 @@ def test_a_bundle_that_is_none_is_named(tmp_path, capsys):
     output = capsys.readouterr()
     assert output.out == ""
     assert re.fullmatch(r"error: .*none.*\n", output.err)
+
+
+def test_a_full_disk_is_one_sentence(monkeypatch, capsys):
+    def fill():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(translate, "_drop_stdout", lambda: None)
+    assert translate.run_command(fill) == 1
+    assert capsys.readouterr().err == "error: reading or writing failed: no space left on device.\n"
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_a_closed_stream_is_named(stream, monkeypatch, capsys):
+    monkeypatch.setattr(sys, stream, None)
+    assert translate.main([]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {stream} must be open, it is closed. ")
 
 
 # The command as a process, over a bundle of random weights.

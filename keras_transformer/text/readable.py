@@ -16,17 +16,9 @@ from keras_transformer.text.protection import find_items
 _PICTURE = "\u2190-\u2bff\ufe0f\U0001f000-\U0001faff"
 _JOINER = f"(?<![{_PICTURE}])\u200d|\u200d(?![{_PICTURE}])"  # between two pictures it makes one of them
 _PLAIN = {
-    "‘": "'",
-    "‚": "'",
-    "‛": "'",
-    "′": "'",
-    "„": '"',
-    "‟": '"',
-    "‹": '"',
-    "›": '"',
-    "″": '"',
-    "‐": "-",
-    "‑": "-",
+    **dict.fromkeys("‘‚‛′", "'"),
+    **dict.fromkeys("„‟″‹›", '"'),
+    **dict.fromkeys("‐‑", "-"),
 }
 _INVISIBLE = re.compile(f"{_JOINER}|(?!\u200d)[{INVISIBLE}]")
 _SPACE = re.compile(r"[^\S ]")
@@ -62,7 +54,7 @@ def readable(text: str, alphabet: Alphabet | None = None) -> Readable:
     Hyphens and quotes that `alphabet` lacks become the plain ones. What must come through unchanged
     (addresses, placeholders, code, words of another script) stays as it is.
     """
-    if text.isascii() and _SPACE.search(text) is None or _UNREAD.search(text) is None:
+    if (text.isascii() and _SPACE.search(text) is None) or _UNREAD.search(text) is None:
         return Readable(text, range(len(text) + 1))
     items = [item for item in find_items(text, alphabet) if item.kind not in ("number", "symbol")]
     starts = [item.start for item in items]

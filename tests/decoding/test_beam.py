@@ -18,6 +18,7 @@ from keras_transformer.decoding import (
     beam_search,
     greedy_search,
 )
+from keras_transformer.decoding.beam import check_beam
 from keras_transformer.decoding.candidates import summarise
 from keras_transformer.decoding.steps import Best, Ranked
 from tests.decoding.trees import BOS, EOS, PAD, Tree, TreeStep
@@ -350,15 +351,17 @@ def test_the_cancellation_is_asked_before_each_step():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beam_size": 0}, r"^`beam_size` must be at least 1, got 0\. 1 is greedy search\.$"),
+        ({"beam_size": 0}, r"^`beam_size` must be from 1 to 256, got 0\. 1 is greedy search, 4 a usual beam\.$"),
         (
             {"length_penalty": -0.5},
-            r"^`length_penalty` must be a finite number of at least 0, got -0\.5\. 0\.6 is the usual one\.$",
+            r"^`length_penalty` must be from 0 to 10, got -0\.5\. 0\.6 is the usual one\.$",
         ),
         (
             {"length_penalty": float("nan")},
-            r"^`length_penalty` must be a finite number of at least 0, got nan\. 0\.6 is the usual one\.$",
+            r"^`length_penalty` must be from 0 to 10, got nan\. 0\.6 is the usual one\.$",
         ),
+        ({"length_penalty": 1000}, r"^`length_penalty` must be from 0 to 10, got 1000\. 0\.6 is the usual one\.$"),
+        ({"beam_size": 100_000}, r"^`beam_size` must be from 1 to 256, got 100000\. 1 is greedy"),
         (
             {"num_hypotheses": 4},
             r"^`num_hypotheses` must be from 1 to `beam_size` \(3\), got 4\. Widen the beam\.$",
@@ -372,3 +375,10 @@ def test_the_cancellation_is_asked_before_each_step():
 def test_options_that_break_a_rule_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         search(Tree(9), [0], 5, step=TreeStep(Tree(9), [0], 3), **options)
+
+
+def test_options_of_another_type_are_named():
+    with pytest.raises(TypeError, match=r"^`beam_size` must be a whole number, got '4'\. Pass an int\.$"):
+        check_beam("4", 0.6, 1)
+    with pytest.raises(TypeError, match=r"^`length_penalty` must be a number, got None\. Pass a float\.$"):
+        check_beam(4, None, 1)

@@ -108,6 +108,24 @@ def test_a_manifest_that_is_not_json(folder):
         Bundle.open(folder)
 
 
+def test_a_manifest_that_is_a_folder(folder):
+    (folder / names.MANIFEST_FILE).unlink()
+    (folder / names.MANIFEST_FILE).mkdir()
+    refused(
+        folder,
+        f"{folder}/manifest.json must be a file that can be read: Is a directory. Copy or export the bundle again.",
+    )
+
+
+def test_a_manifest_nested_without_end(folder):
+    (folder / names.MANIFEST_FILE).write_text("[" * 100_000, "utf-8")
+    with pytest.raises(UserError, match="/manifest.json must be JSON, it is not: "):
+        Bundle.open(folder)
+
+
+VOCABULARY_SIZE = runs.config().vocabulary_size
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [
@@ -118,6 +136,14 @@ def test_a_manifest_that_is_not_json(folder):
         (
             lambda values: values.update(longest_source=0),
             "ValueError: longest_source must be at least 1, got 0",
+        ),
+        (
+            lambda values: values["model"].update(max_length=0),
+            "ValueError: max_length must be from 1 to 16777216, got 0",
+        ),
+        (
+            lambda values: values["special_ids"].update(eos=-1),
+            f"ValueError: eos_id must be below vocabulary_size ({VOCABULARY_SIZE}), got -1",
         ),
         (lambda values: values["precisions"].update(fp8={}), "ValueError: unknown precision 'fp8'"),
         (

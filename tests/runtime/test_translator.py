@@ -137,6 +137,20 @@ def test_a_list_keeps_its_order_and_each_sentence_is_translated_once():
     assert sum(len(batch) for batch in engine.started) <= 4  # house, a, table, and "red house" at most twice
 
 
+def test_an_item_of_another_type_is_named():
+    with pytest.raises(TypeError, match=r"^`text\[1\]` must be a string, got NoneType\. Pass a str\.$"):
+        scripted()[0].translate(["a", None])
+
+
+@pytest.mark.parametrize("ask", ["score", "align", "alternatives", "translate_from"])
+def test_a_closer_look_takes_strings(ask):
+    look = getattr(scripted()[0], ask)
+    with pytest.raises(TypeError, match=r"^`source` must be a string, got NoneType\. Pass a str\.$"):
+        look(None, "a")
+    with pytest.raises(TypeError, match=r"` must be a string, got NoneType\. Pass a str\.$"):
+        look("a", None)
+
+
 def test_an_empty_list_gives_an_empty_list():
     assert scripted()[0].translate([]) == []
 
@@ -146,7 +160,7 @@ def test_tuples_are_lists_too():
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"), [(3, "int"), (None, "NoneType"), (["a", 3], "list"), (b"a", "bytes")]
+    ("text", "kind"), [(3, "int"), (None, "NoneType"), (b"a", "bytes")]
 )
 def test_other_types_are_refused(text, kind):
     translator, _ = scripted()

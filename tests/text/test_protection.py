@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_transformer.runtime.translator import Translator
+from keras_transformer.text.alphabet import Alphabet
 from keras_transformer.text.protection import MASKS, find_items, mask, survived, unmask, without_items
 
 
@@ -34,7 +35,7 @@ from keras_transformer.text.protection import MASKS, find_items, mask, survived,
         ),
         ("MP3, COVID-19, U2, x86_64, m² and ½", "MP3 COVID-19 U2 x86_64 m² ½"),
         ("I ❤️ you 😀👍🏽 → 1️⃣ ©", "❤️ 😀👍🏽 → 1️⃣ ©"),
-        ("the letters α and 日本", "α 日本"),
+        ("the letters α and 日本", ""),
         ("on /usr/bin/python or ~/a/b, @anna #love __INIT__", "/usr/bin/python ~/a/b @anna #love __INIT__"),
         ("a ten-year-old, e.g. in the U.S. and/or R&D. Wait...it is {a long story}", ""),
         ("Привет мир", ""),
@@ -45,6 +46,33 @@ from keras_transformer.text.protection import MASKS, find_items, mask, survived,
 def test_items(text, items):
     assert [item.text for item in find_items(text)] == items.split()
     assert all(text[item.start : item.end] == item.text for item in find_items(text))
+
+
+LATIN = Alphabet(map(chr, (*range(33, 127), *map(ord, "àèìòù«»–—’“”…▁"))))
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("Привет, как дела?", ["Привет, как дела"]),
+        ("The word is 你好世界.", ["你好世界"]),
+        ("नमस्ते Tom", ["नमस्ते"]),
+        ("It costs ₽500 or ₿2", ["₽", "500", "₿", "2"]),
+        ("50¢, 3 × 4", ["50", "¢", "3", "×", "4"]),
+        ("Mr Nguyễn is naïve", ["Nguyễn"]),
+        ("e\u0300 and Z\u0303", ["Z\u0303"]),
+        ("5 µm", ["5", "µm"]),
+        ("no\u00a0soft\u00adhyphen", []),
+    ],
+)
+def test_what_the_vocabulary_cannot_write_is_an_item(text, items):
+    assert [item.text for item in find_items(text, LATIN)] == items
+    assert survived(text, text, "it", LATIN)
+
+
+def test_a_vocabulary_with_those_letters_writes_them():
+    assert find_items("Привет, как дела?", Alphabet("Приветкдл?,")) == []
+    assert find_items("日本鬱語", Alphabet("日本語")) == []  # one rare letter of many is left to the model
 
 
 @pytest.mark.parametrize(
@@ -119,6 +147,18 @@ def test_a_mask_must_stand_once(output, restored):
         ("Hi {a} and {a}", "Ciao {a} e {a}", "it", True),
         ("Hi {a} and {a}", "Ciao {a}", "it", False),
         ("Hi {a1} of 7", "Ciao {a1} di 7", "it", True),
+        ("It costs $19.99.", "Costa 19.99.", "it", False),
+        ("It costs $19.99.", "Costa 19,99 $.", "it", True),
+        ("It costs $19.99.", "Costa 19.99 dollari.", "it", True),
+        ("The rope is 10m long.", "La corda è lunga 10.", "it", False),
+        ("The rope is 10m long.", "La corda è lunga 10 m.", "it", True),
+        ("The rope is 10m long.", "La corda è lunga 10 metri.", "it", True),
+        ("It weighs 3.5kg.", "Pesa 3,5 kg.", "it", True),
+        ("It weighs 3kg.", "3 fasi.", "it", False),
+        ("5% of it at 20°", "Il 5 per cento a 20 gradi", "it", True),
+        ("5% of it", "5 di esso", "it", False),
+        ("At 5pm in the 1990s", "Alle 5 negli anni 1990", "it", True),
+        ("A house.", "Una \ufffd.", "it", False),
     ],
 )
 def test_survived(source, translation, language, fine):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_transformer.text.protection import survived
-from keras_transformer.text.reading import Readings, Settled, fits_in_disguise, like_its_source
+from keras_transformer.text.reading import Readings, Settled, fits_in_disguise, goes_on, like_its_source
 from keras_transformer.text.tags import Links, strip_tags, word_spans
 
 
@@ -192,3 +192,53 @@ def test_a_part_begins_and_ends_as_its_source_does(source, output, expected):
 def test_what_has_nothing_before_or_behind_it_begins_and_ends_as_it_will():
     assert like_its_source("which is old,", "Che è.", begins=False) == "Che è,"
     assert like_its_source("which is old,", "Che è.", ends=False) == "che è."
+
+
+def test_the_model_reads_plain_spaces_and_no_invisible_characters():
+    settled, asked = read("I\u00a0love un\u00adfair\u200bly {a\u00adb} \u200fyou.", str)
+    assert asked == ["I love unfairly Z1 you."]
+    assert settled.text == "I love unfairly {a\u00adb} you."
+
+
+def test_tags_keep_their_places_where_invisible_characters_go():
+    settled, _ = read("\ufeffA<b>\u00a0b\u00adig</b> cat.", str)
+    assert settled.text == "\ufeffA <b>big</b> cat."
+
+
+def test_half_a_character_is_no_translation():
+    settled, asked = read("The cat sleeps.", lambda text: "Il \ufffd.")
+    assert (settled.text, asked) == (None, ["The cat sleeps."])
+
+
+def test_entries_that_only_tags_keep_apart_are_asked_one_by_one():
+    text = "<a>Home</a><a>About us</a>"
+    settled, asked = read(text, lambda ask: {"home": "casa", "About us": "Chi siamo"}.get(ask, ask))
+    assert "HomeAbout us" not in asked
+    assert settled.text.count("<a>") == 2 and settled.flags == {"split"}
+
+
+def test_where_a_pair_would_lose_its_words_the_stretches_are_asked_for():
+    settled, asked = read("<b>one</b> and <i>two</i>.", lambda ask: "uno" if " " in ask else ask)
+    assert (settled.text, settled.flags) == ("<b>one</b> and <i>two</i>.", {"split"})
+    assert asked == ["one and two.", "one", "and", "two"]
+
+
+@pytest.mark.parametrize(
+    ("before", "sentence", "expected"),
+    [
+        (" ", "is the value.", True),
+        ("  ", "where is it?", False),
+        ("", "where is it?", False),
+        ("", "...you are good.", True),
+        ("I love\t", "you very much.", True),
+        ("I love\t", "You very much.", False),
+        ("It sleeps. ", "where is it?", False),
+    ],
+)
+def test_the_rest_of_a_sentence_begins_small(before, sentence, expected):
+    assert goes_on(before, sentence) is expected
+
+
+def test_roman_numbers_are_layout():
+    assert read("I. Introduction to it", str)[1] == ["Introduction to it"]
+    assert read("E. coli is small.", str)[1] == ["E. coli is small."]

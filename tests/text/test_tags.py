@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_transformer.text.tags import Links, Tag, place_tags, strip_tags, tag_spans, word_spans
+from keras_transformer.text.tags import Links, Tag, close_gaps, place_tags, strip_tags, tag_spans, word_spans
 
 
 def moved(source, translation, links=None):
-    plain, tags = strip_tags(source)
+    plain, tags = close_gaps(*strip_tags(source))
     return place_tags(plain, tags, translation, links)
 
 
@@ -46,7 +46,15 @@ def test_tags_are_taken_out_with_their_places():
         ("a<x1/>", "b", "b<x1/>"),
         ("<x1/>a", "b", "<x1/>b"),
         ("<b></b>a", "b", "<b></b>b"),
-        ("<b>a</b>", "", "<b></b>"),
+        ("<b>a</b>", "", None),
+        ("<b>one</b> <i>two</i>", "due", None),
+        ("<b>!</b> a", "b", "<b></b>b"),
+        ("Hello <00:01.500>my friend", "Ciao amico mio", "Ciao <00:01.500>amico mio"),
+        ("Hello <c.yellow.bg>you</c>", "Ciao tu", "Ciao <c.yellow.bg>tu</c>"),
+        ("<v Anna Bell>Hello", "Ciao", "<v Anna Bell>Ciao"),
+        ("See <x1/> here", "Vedi qui", "Vedi <x1/> qui"),
+        ("A <b> tag", "Un segno", "Un <b> segno"),
+        ("a <b> cat </b> here", "un gatto qui", "un <b> gatto </b> qui"),
         (
             "Go to <b>https://a.it/x.y</b> now",
             "Vai a https://a.it/x.y ora",
@@ -101,6 +109,8 @@ def is_nested(tags):
 def test_no_tag_is_lost_or_doubled_and_nesting_stays(source, target):
     plain, tags = strip_tags(source)
     written = place_tags(plain, tags, target)
+    if written is None:  # a pair would have lost its words
+        return
     text, found = strip_tags(written)
     assert text == target
     assert sorted(tag.text for tag in found) == sorted(tag.text for tag in tags)
