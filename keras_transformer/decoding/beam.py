@@ -105,7 +105,8 @@ class BeamSearch(Slots):
         step: The decoder, with K rows for each slot.
         sentences, max_lengths: See `Slots`.
         beam_size: K, from 1 to `MOST_BEAMS`.
-        length_penalty: Exponent, from 0 to `GREATEST_PENALTY`; 0 ranks by plain log-probability and favours short outputs.
+        length_penalty: Exponent, from 0 to `GREATEST_PENALTY`; 0 ranks by plain log-probability and favours short
+            outputs.
         num_hypotheses: Hypotheses of a sentence, from 1 to K.
         options: See `SlotOptions`.
 

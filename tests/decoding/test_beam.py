@@ -351,7 +351,10 @@ def test_the_cancellation_is_asked_before_each_step():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beam_size": 0}, r"^`beam_size` must be from 1 to 256, got 0\. 1 is greedy search, 4 a usual beam\.$"),
+        (
+            {"beam_size": 0},
+            r"^`beam_size` must be from 1 to 256, got 0\. 1 is greedy search, 4 a usual beam\.$",
+        ),
         (
             {"length_penalty": -0.5},
             r"^`length_penalty` must be from 0 to 10, got -0\.5\. 0\.6 is the usual one\.$",
@@ -360,7 +363,10 @@ def test_the_cancellation_is_asked_before_each_step():
             {"length_penalty": float("nan")},
             r"^`length_penalty` must be from 0 to 10, got nan\. 0\.6 is the usual one\.$",
         ),
-        ({"length_penalty": 1000}, r"^`length_penalty` must be from 0 to 10, got 1000\. 0\.6 is the usual one\.$"),
+        (
+            {"length_penalty": 1000},
+            r"^`length_penalty` must be from 0 to 10, got 1000\. 0\.6 is the usual one\.$",
+        ),
         ({"beam_size": 100_000}, r"^`beam_size` must be from 1 to 256, got 100000\. 1 is greedy"),
         (
             {"num_hypotheses": 4},

@@ -119,7 +119,7 @@ def test_a_manifest_that_is_a_folder(folder):
 
 def test_a_manifest_nested_without_end(folder):
     (folder / names.MANIFEST_FILE).write_text("[" * 100_000, "utf-8")
-    with pytest.raises(UserError, match="/manifest.json must be JSON, it is not: "):
+    with pytest.raises(UserError, match=r"/manifest\.json must be JSON, it is not: "):
         Bundle.open(folder)
 
 

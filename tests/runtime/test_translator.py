@@ -159,9 +159,7 @@ def test_tuples_are_lists_too():
     assert [item.text for item in scripted()[0].translate(("a", "red"))] == ["A", "RED"]
 
 
-@pytest.mark.parametrize(
-    ("text", "kind"), [(3, "int"), (None, "NoneType"), (b"a", "bytes")]
-)
+@pytest.mark.parametrize(("text", "kind"), [(3, "int"), (None, "NoneType"), (b"a", "bytes")])
 def test_other_types_are_refused(text, kind):
     translator, _ = scripted()
     message = (

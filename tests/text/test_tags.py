@@ -48,7 +48,7 @@ def test_tags_are_taken_out_with_their_places():
         ("<b></b>a", "b", "<b></b>b"),
         ("<b>a</b>", "", None),
         ("<b>one</b> <i>two</i>", "due", None),
-        ("<b>!</b> a", "b", "<b></b>b"),
+        ("<b>!</b> a", "b", "<b>b</b>"),
         ("Hello <00:01.500>my friend", "Ciao amico mio", "Ciao <00:01.500>amico mio"),
         ("Hello <c.yellow.bg>you</c>", "Ciao tu", "Ciao <c.yellow.bg>tu</c>"),
         ("<v Anna Bell>Hello", "Ciao", "<v Anna Bell>Ciao"),
