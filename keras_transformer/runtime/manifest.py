@@ -182,6 +182,11 @@ def _check_sizes(sizes: Mapping[str, int], special: Mapping[str, int]) -> None:
         )
     if sizes["model_dim"] % sizes["num_heads"]:
         raise ValueError(f"num_heads must divide model_dim ({sizes['model_dim']}), got {sizes['num_heads']}")
+    head_dim = -(-sizes["model_dim"] // sizes["num_heads"] // 8) * 8  # rounded up to a multiple of 8
+    if sizes["cache_head_dim"] != head_dim:
+        raise ValueError(
+            f"cache_head_dim must be {head_dim} for this model_dim and num_heads, got {sizes['cache_head_dim']}"
+        )
     for name, token in special.items():
         if not 0 <= token < sizes["vocabulary_size"]:
             raise ValueError(

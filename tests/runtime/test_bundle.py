@@ -142,6 +142,14 @@ VOCABULARY_SIZE = runs.config().vocabulary_size
             "ValueError: max_length must be from 1 to 16777216, got 0",
         ),
         (
+            lambda values: values["model"].update(num_heads=2),
+            "ValueError: cache_head_dim must be 16 for this model_dim and num_heads, got 8",
+        ),
+        (
+            lambda values: values["model"].update(num_heads=7),
+            "ValueError: num_heads must divide model_dim (30), got 7",
+        ),
+        (
             lambda values: values["special_ids"].update(eos=-1),
             f"ValueError: eos_id must be below vocabulary_size ({VOCABULARY_SIZE}), got -1",
         ),

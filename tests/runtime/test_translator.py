@@ -521,6 +521,35 @@ def test_the_shipped_bundle_does_not_babble_over_short_text(shipped, text):
     assert translation.flags == ()
 
 
+@pytest.mark.parametrize("text", ["Привет, как дела?", "你好世界。", "مرحبا!", "नमस्ते"])
+def test_the_shipped_bundle_copies_what_it_cannot_write(shipped, text):
+    found = shipped.translate(text)
+    assert (found.text, found.flags) == (text, ("copied",))
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("It costs ₽500 or ₿2.", ["₽500", "₿2"]),
+        ("The word is 你好世界.", ["你好世界"]),
+        ("Mr Nguyễn is here.", ["Nguyễn"]),
+        ("The book costs $19.99.", ["$"]),
+        ("The room is 3 × 4 metres.", ["×"]),
+    ],
+)
+def test_the_shipped_bundle_carries_over_what_it_cannot_write(shipped, text, items):
+    found = shipped.translate(text)
+    assert found.text != text
+    assert all(item in found.text for item in items)
+    assert "\ufffd" not in found.text
+
+
+def test_the_shipped_bundle_reads_any_space(shipped):
+    plain = shipped.translate("I love you very much.").text
+    for space in "\u00a0\u2009\u202f\u3000":
+        assert shipped.translate(f"I love{space}you ve\u00adry much.").text == plain
+
+
 def test_the_shipped_bundle_gives_the_same_text_in_any_company(shipped):
     texts = [
         "The cat sleeps on the table.", "Where is the station?", "I do not know.",

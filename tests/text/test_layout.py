@@ -41,6 +41,17 @@ def test_translations_go_where_the_sentences_stood():
     ]
 
 
+def test_the_rest_of_a_sentence_stays_small():
+    for text, translations, expected in (
+        ("I love\tyou very much.", ["Amo", "Tu molto."], "Amo\ttu molto."),
+        (" is the value.", ["È il valore."], " è il valore."),
+        ("a cat.\nwhere is it?", ["Un gatto.", "Dov'è?"], "Un gatto.\nDov'è?"),
+    ):
+        document = apart(text)
+        assert len(document.sentences) == len(translations)
+        assert document.put_together(translations).text == expected
+
+
 def test_parts_of_a_long_sentence_are_no_sentences():
     document = apart("The old cat sleeps here, and the red dog that we saw does not sleep. Why?")
     assert document.sentences == (
