@@ -67,7 +67,11 @@ _KINDS = (
             r"(?!\d+(?:[a-zA-Z]{1,3}|[a-zA-Z]{0,3}-\w+)(?!\w))\w+(?:-\w+)*"
         ),
     ),
-    ("number", r"[$€£¥]?\d+(?:[.,:/]\d+)*(?:[a-zA-Z]{1,3}(?!\w)|\s?%(?!\w)|\s?[€°])?"),
+    (
+        "number",  # behind a space only what is a unit and no word
+        r"[$€£¥]?\d+(?:[.,:/]\d+)*(?:[a-zA-Z]{1,3}(?!\w)|\s?%(?!\w)|\s?[€°]|"
+        r"\s(?:km/h|mph|[kcm]?m|[km]?g|[mcd]l|kWh?|[kMG]?Hz|[kKMGT]B)(?!\w))?",
+    ),
 )  # fmt: skip
 _ITEM = re.compile("|".join(f"(?P<k{index}>{pattern})" for index, (_, pattern) in enumerate(_KINDS)))
 # Letters and the marks of prose: no item can be in it. Most sentences are such, and this is told fast.
@@ -77,7 +81,7 @@ _OPENING = {")": "(", "]": "[", "}": "{"}
 _LONGEST_TAIL = 10
 _REMEMBERED_CHARACTERS = 2000
 _DIGITS = re.compile(r"\d+(?:[.,:/]\d+)*")
-_UNIT = re.compile(rf"({_DIGITS.pattern})([a-zA-Z]{{1,3}})")
+_UNIT = re.compile(rf"({_DIGITS.pattern})\s?([a-zA-Z/]{{1,4}})")
 _NO_UNIT = re.compile(r"\d*[02-9]0s|\d+(?:st|nd|rd|th|[ap]m)", re.IGNORECASE)  # written otherwise elsewhere
 # A sign of a number, and how the languages of Europe spell it out.
 _SIGNS = {
