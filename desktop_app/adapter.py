@@ -15,7 +15,6 @@ from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.documents.files import SUFFIXES, FileProgress, translate_file
 from keras_transformer.runtime.devices import num_cores
 from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Progress, Translator
-from keras_transformer.text.protection import find_items
 from keras_transformer.text.segmentation import cut_long_line
 
 _Result = TypeVar("_Result")
@@ -137,11 +136,10 @@ class SentenceInspector:
         def look() -> list[tuple[Span, float]]:
             spans = self.attention(source, target).target_spans
             log_probs = self._translator.score(source, target).log_probs
-            # Addresses, placeholders, numbers: carried over by rule, whatever the model thinks of them.
-            carried = [item for item in find_items(target) if item.text in source]
+            carried = self._translator.carried_over(source, target)
             found = []
             for begin, end in words(target):
-                if any(item.start < end and begin < item.end for item in carried):
+                if any(first < end and begin < last for first, last in carried):
                     continue
                 # A word is as likely as its tokens one after the other.
                 parts = [p for (b, e), p in zip(spans, log_probs, strict=False) if b < end and begin < e]

@@ -36,6 +36,7 @@ from keras_transformer.runtime.scheduler import Scheduler, SearchOptions
 from keras_transformer.runtime.sentence_translator import SentenceTranslator
 from keras_transformer.runtime.sessions import Engine
 from keras_transformer.text.layout import take_apart
+from keras_transformer.text.protection import find_items
 from keras_transformer.text.tokenizer import Tokenizer
 
 SHIPPED_BUNDLE = Path(__file__).resolve().parents[1] / "pretrained" / "en-it"
@@ -244,6 +245,15 @@ class Translator:
         """
         check_strings({"source": source, "target": target})
         return self._inspector.align(source, target)
+
+    def carried_over(self, source: str, target: str) -> list[tuple[int, int]]:
+        """Where a given translation repeats what must survive of its source, as characters of `target`.
+
+        Addresses, placeholders, numbers, words that the vocabulary cannot write: there by rule, whatever the model
+        finds likely.
+        """
+        items = find_items(target, self._tokenizer.alphabet)
+        return [(item.start, item.end) for item in items if item.text in source]
 
     def alternatives(self, source: str, prefix: str, count: int = 5) -> list[Alternative]:
         """Whole words that may follow the beginning `prefix` of the translation of one sentence.

@@ -69,8 +69,10 @@ _KINDS = (
     ),
     (
         "number",  # behind a space only what is a unit and no word
-        r"[$€£¥]?\d+(?:[.,:/]\d+)*(?:[a-zA-Z]{1,3}(?!\w)|\s?%(?!\w)|\s?[€°]|"
-        r"\s(?:km/h|mph|[kcm]?m|[km]?g|[mcd]l|kWh?|[kMG]?Hz|[kKMGT]B)(?!\w))?",
+        (
+            r"[$€£¥]?\d+(?:[.,:/]\d+)*(?:[a-zA-Z]{1,3}(?!\w)|\s?%(?!\w)|\s?[€°]|"
+            r"\s(?:km/h|mph|[kcm]?m|[km]?g|[mcd]l|kWh?|[kMG]?Hz|[kKMGT]B)(?!\w))?"
+        ),
     ),
 )  # fmt: skip
 _ITEM = re.compile("|".join(f"(?P<k{index}>{pattern})" for index, (_, pattern) in enumerate(_KINDS)))

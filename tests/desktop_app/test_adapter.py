@@ -119,7 +119,10 @@ def test_confidence_is_a_probability_for_each_word(model):
 
 
 def test_what_is_carried_over_by_rule_is_nobodys_guess(model):
-    source, target = "Write to {name} at ann@example.org.", "Scrivi a {name} al ann@example.org."
+    source, target = (
+        "Write to {name}, Nguyễn, at ann@example.org.",
+        "Scrivi a {name}, Nguyễn, al ann@example.org.",
+    )
     found = model.inspector.confidence(source, target)
     assert [target[begin:end] for (begin, end), _ in found] == ["Scrivi", "a", "al"]
 
