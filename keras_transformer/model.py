@@ -179,7 +179,12 @@ class Transformer(keras.Model):
 
         The step alone can know that nobody looks at the logits: metrics given to `compile` do.
         """
-        self._loss_projects = hasattr(self.loss, "of_hidden") and self._compile_metrics is None
+        self._loss_projects = (
+            self._compile_metrics is None
+            and getattr(self.loss, "of_hidden", None) is not None
+            and self.loss.reduction == "mean_with_sample_weight"  # what `of_hidden` gives
+            and self._compile_loss._user_loss_weights is None
+        )
         try:
             yield
         finally:
@@ -188,6 +193,8 @@ class Transformer(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         if self._loss_projects:
             loss = self.loss.of_hidden(y, y_pred, self.embedding.table, sample_weight, training)
+            for penalty in self.losses:  # of the weights
+                loss = loss + ops.cast(penalty, loss.dtype)
         else:
             loss = super().compute_loss(
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_transformer.model import build_transformer
 from keras_transformer.training.losses import LabelSmoothedCrossEntropy
 from keras_transformer.training.schedule import WarmupInverseSquareRoot
 from tests.helpers import (
@@ -264,6 +265,40 @@ def test_a_step_hands_the_decoders_output_to_the_loss_unless_someone_reads_logit
         assert logits.shape[-1] == config.vocabulary_size  # outside a step a call gives logits
     for name in trained[0]:  # the same sums in another order
         np.testing.assert_allclose(trained[0][name], trained[1][name], rtol=0, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("setting", ["loss_weights", "sum", "sum_over_batch_size", "regularizer"])
+def test_what_keras_makes_of_a_loss_holds_with_metrics_and_without(setting):
+    config = _shallow_config()
+    inputs, targets, sample_weight = _pairs(config)
+    model, _ = random_model(config)
+    reduction = setting if setting.startswith("sum") else "mean_with_sample_weight"
+    if setting == "regularizer":
+        model.embedding.table.regularizer = keras.regularizers.L2(1.0)
+    losses = []
+    for metrics in (None, ["sparse_categorical_accuracy"]):
+        model.compile(
+            "sgd",
+            LabelSmoothedCrossEntropy(LABEL_SMOOTHING, reduction=reduction),
+            loss_weights=[3.0] if setting == "loss_weights" else None,
+            metrics=metrics,
+        )
+        scores = model.evaluate(
+            inputs, targets, sample_weight=sample_weight, batch_size=6, verbose=0, return_dict=True
+        )
+        losses.append(scores["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    plain = _oracle_loss(random_model(config)[1], config, inputs, targets, sample_weight)
+    assert abs(losses[0] - plain) > 0.01
+
+
+def test_a_model_of_bfloat16_alone_trains():
+    model = build_transformer(_shallow_config(), dtype="bfloat16")
+    model.compile(keras.optimizers.SGD(0.1), LabelSmoothedCrossEntropy(LABEL_SMOOTHING))
+    inputs, targets, sample_weight = _pairs(_shallow_config())
+    arguments = {"sample_weight": sample_weight, "batch_size": 6, "epochs": 3, "verbose": 0}
+    losses = model.fit(inputs, targets, **arguments).history["token_loss"]
+    assert losses[2] < losses[0] < 2 * np.log(_shallow_config().vocabulary_size)
 
 
 def test_padding_is_not_learned_without_weights():

@@ -18,7 +18,8 @@ class Dropout(keras.layers.Dropout):
     `keras.layers.Dropout` draws 32 to 64 of them, which on a CPU is a tenth of a small model's step.
 
     Args:
-        rate: Share of values set to 0, in [0, 1).
+        rate: Share of values set to 0, in [0, 1].
+        noise_shape, seed: As of `keras.layers.Dropout`, which draws where values are dropped together.
 
     Call arguments:
         inputs: float, any shape.
@@ -34,7 +35,8 @@ class Dropout(keras.layers.Dropout):
         # torch tells its device without being named here. On its GPU a seed read by the host would stop the
         # device at each call; Keras leaves the draw to torch there.
         device = getattr(getattr(inputs, "device", None), "type", "cpu")
-        if device != "cpu" or inputs.shape[-1] is None or inputs.shape[-1] % VALUES_A_WORD:
+        in_words = inputs.shape[-1] is not None and inputs.shape[-1] % VALUES_A_WORD == 0
+        if device != "cpu" or not in_words or self.noise_shape is not None or dropped == LEVELS:
             return super().call(inputs, training=True)
         shape = ops.shape(inputs)
         words = _words((*shape[:-1], shape[-1] // VALUES_A_WORD), self.seed_generator)

@@ -20,10 +20,11 @@ class TokenEmbedding(keras.layers.Layer):
         model_dim: Width D, at least 1.
 
     Call arguments:
-        token_ids: int (B, T), each in [0, V).
+        inputs: Token ids, int (B, T), each in [0, V); with `reverse` float (B, T, D).
+        reverse: Project on the vocabulary, as in KerasHub's `ReversibleEmbedding`.
 
     Returns:
-        float (B, T, D) from a call; `project` maps float (B, T, D) to logits (B, T, V).
+        float (B, T, D); with `reverse` logits (B, T, V).
 
     Raises:
         ValueError: a size is below 1.
@@ -36,7 +37,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.vocabulary_size = vocabulary_size
         self.model_dim = model_dim
 
-    def build(self, token_ids_shape=None):
+    def build(self, inputs_shape=None):
         # D^-0.5, so that a scaled row has unit variance and the first logits are of order 1.
         self.table = self.add_weight(
             name="table",
@@ -45,16 +46,19 @@ class TokenEmbedding(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, token_ids):
-        rows = ops.take(self.table, token_ids, axis=0)  # (B, T, D)
+    def call(self, inputs, reverse=False):
+        if reverse:
+            return ops.matmul(inputs, ops.transpose(ops.cast(self.table, inputs.dtype)))
+        rows = ops.take(self.table, inputs, axis=0)  # (B, T, D)
         return ops.cast(rows, self.compute_dtype) * math.sqrt(self.model_dim)
 
     def project(self, hidden):
         """Logits (B, T, V) from `hidden` (B, T, D)."""
-        return ops.matmul(hidden, ops.transpose(ops.cast(self.table, hidden.dtype)))
+        return self(hidden, reverse=True)
 
-    def compute_output_shape(self, token_ids_shape):
-        return (*token_ids_shape, self.model_dim)
+    def compute_output_spec(self, inputs, reverse=False):
+        shape = (*inputs.shape[:-1], self.vocabulary_size) if reverse else (*inputs.shape, self.model_dim)
+        return keras.KerasTensor(shape, dtype=inputs.dtype if reverse else self.compute_dtype)
 
     def get_config(self):
         return {

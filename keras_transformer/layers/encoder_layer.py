@@ -42,6 +42,9 @@ class EncoderLayer(ResidualLayer):
             layer.build(hidden_shape)
         self.built = True
 
+    def compute_output_shape(self, hidden_shape):
+        return hidden_shape
+
     def call(self, hidden, source_padding_mask=None, training=False):
         normed = self.enter(hidden, self.self_attention_norm)
         attended = self.self_attention(normed, key_padding_mask=source_padding_mask, training=training)

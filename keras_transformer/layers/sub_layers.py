@@ -66,9 +66,6 @@ class ResidualLayer(keras.layers.Layer):
         summed = hidden + self.dropout(sub_output, training=training)
         return summed if self.norm_placement == "pre" else norm(summed)
 
-    def compute_output_shape(self, hidden_shape, encoder_outputs_shape=None):
-        return hidden_shape
-
     def get_config(self):
         return {
             **super().get_config(),

@@ -13,6 +13,7 @@ from keras_transformer.model import Transformer
 from keras_transformer.training.replicas import Replicas
 
 
+@keras.saving.register_keras_serializable("keras_transformer")
 class AccumulatingTransformer(Transformer):
     """A `Transformer` whose `train_step` adds up the gradients of `parts` slices of the batch.
 
@@ -125,7 +126,8 @@ def _stacked(data, parts):
 
     weights = split(weights) * ops.reshape(real, (parts, rows // parts, 1))  # (parts, rows / parts, T)
     totals = ops.sum(weights, axis=(1, 2))
-    shares = totals / ops.maximum(ops.sum(totals), 1.0)  # a replica may have rows of weight 0 alone
+    total = ops.maximum(ops.sum(totals), keras.config.epsilon())  # a replica may have rows of weight 0 alone
+    shares = totals / total
     return {name: split(ids) for name, ids in x.items()}, split(y), weights, shares
 
 

@@ -23,6 +23,7 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
     Args:
         label_smoothing: ε in [0, 1).
         pad_id: Targets with this id count nothing where no `sample_weight` is given.
+        dtype: "float32" or "float64".
 
     Call arguments:
         y_true: int (B, T).
@@ -33,7 +34,7 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
         float scalar, in nats a token.
 
     Raises:
-        ValueError: `label_smoothing` is outside [0, 1).
+        ValueError: `label_smoothing` is outside [0, 1), or `dtype` has half precision.
     """
 
     def __init__(
@@ -42,9 +43,12 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
         pad_id=0,
         name="label_smoothed_cross_entropy",
         reduction="mean_with_sample_weight",
-        dtype=None,
+        dtype="float32",
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if self.dtype not in ("float32", "float64"):
+            # Keras casts the ids to it, too: 301 would be 300.
+            raise ValueError(f'`dtype` must be "float32" or "float64", got {self.dtype!r}. Leave it out.')
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(
                 f"`label_smoothing` must be in [0, 1), got {label_smoothing}. The paper uses 0.1."
@@ -90,7 +94,7 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
         wanted = (1.0 - self.label_smoothing) * ops.take(table, targets, axis=0)  # (N, D)
         if self.label_smoothing:
             wanted = wanted + self.label_smoothing * ops.mean(table, axis=0)
-        wanted_score = ops.sum(ops.cast(hidden, "float32") * wanted, axis=-1)  # (N,)
+        wanted_score = ops.sum(ops.cast(hidden, "float32") * ops.cast(wanted, "float32"), axis=-1)  # (N,)
         return log_partition - ops.sum(shares * wanted_score)
 
     def _log_partition(self, hidden, table, shares, training):

@@ -138,7 +138,8 @@ def translate_texts(model, tokenizer, texts, max_length, batch_size=64, cancelle
         for i, row in enumerate(rows):
             source_ids[i, : len(encoded[row])] = encoded[row]
         for row, tokens in zip(rows, model.generate(source_ids, max_length(longest)), strict=True):
-            translations[row] = tokenizer.decode([int(token) for token in tokens])
+            limit = max_length(len(encoded[row]))  # its own, whatever its batch mates have
+            translations[row] = tokenizer.decode([int(token) for token in tokens[:limit]])
     return None if cancelled() else translations
 
 

@@ -1,8 +1,8 @@
 """The random numbers of an update, which follow from the seed and the update's number alone.
 
-TensorFlow and JAX draw dropout from Keras seed generators, variables of the model that a resume point
-keeps. Keras under torch draws it from torch's global generator, which data loaders and evaluations use
-too: only a seed before each update makes a run the same whatever happened between its updates.
+Dropout is drawn from Keras's seed generators, variables of the model that a resume point keeps; on torch's GPU,
+and where layers of Keras draw it, from torch's global generator, which data loaders and evaluations use too: only a
+seed before each update makes a run the same whatever happened between its updates.
 """
 
 import keras
@@ -16,3 +16,15 @@ def seed_update(seed, step, rank=0):
 
         numbers = np.random.SeedSequence((seed, step), spawn_key=(rank,) if rank else ())
         torch.manual_seed(int(numbers.generate_state(1, np.uint64)[0] >> 1))
+
+
+def seed_layers(model, rank):
+    """Let the layers of the process `rank` draw for themselves, under torch: all have the state of the first one."""
+    if keras.config.backend() != "torch" or not rank:
+        return
+    for layer in model._flatten_layers():
+        generator = getattr(layer, "seed_generator", None)
+        if generator is not None:
+            seed, draws = (int(number) for number in keras.ops.convert_to_numpy(generator.state.value))
+            seed = int(np.random.SeedSequence((seed, rank)).generate_state(1)[0] >> 1)
+            generator.state.assign([seed, draws])

@@ -25,6 +25,7 @@ from keras_transformer.training.largest_batch import largest_batch_tokens
 from keras_transformer.training.milestones import Milestones
 from keras_transformer.training.monitor import Evaluator, Progress
 from keras_transformer.training.optimization import compiled_model, float32_twin, schedule
+from keras_transformer.training.random_state import seed_layers
 from keras_transformer.training.ranking import Ranking
 from keras_transformer.training.replicas import join
 from keras_transformer.training.report import SUMMARY_FILE, Board, Metrics, summary_table
@@ -234,6 +235,7 @@ class _Run:
             load_resume_point(self.shared / "checkpoints" / FILE, self.model)
         elif self.source:
             self.model.load_safetensors(self.source / WEIGHTS_FILE)
+        seed_layers(self.model, self.replicas.rank)
         self.account = Account(config, prepared, self.batches, self.model, self.replicas.count, self._seconds)
         self.console.print(self.account.heading(), highlight=False)
 

@@ -50,6 +50,18 @@ def test_draws_depend_on_no_neighbour_no_call_and_no_seed():
         assert abs(shares - 0.5).max() < 5.5 * 0.5 / count**0.5
 
 
+def test_values_are_dropped_together_where_keras_says_so():
+    keras.utils.set_random_seed(3)
+    rows = kept(Dropout(0.5, noise_shape=(1, 1, 64)), (3, 5, 64))
+    assert (rows == rows[:1, :1]).all()
+    assert 0 < rows.mean() < 1
+
+
+@pytest.mark.parametrize("rate", [0.999999, 1.0])
+def test_a_rate_may_drop_all(rate):
+    assert not to_numpy(made(rate, 3)(np.ones((4, 8), "float32"), training=True)).any()
+
+
 def test_the_same_seed_draws_the_same():
     draws = []
     for _ in range(2):

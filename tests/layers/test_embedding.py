@@ -45,6 +45,18 @@ def test_projects_on_the_same_table():
     assert len(layer.weights) == 1
 
 
+def test_a_functional_model_projects_on_the_living_table():
+    hidden = keras.Input((None, MODEL_DIM))
+    layer, table = _embedding()
+    model = keras.Model(hidden, layer.project(hidden))
+    assert model.output.shape == (None, None, VOCABULARY)
+    assert len(model.trainable_weights) == 1
+    layer.table.assign(2 * table)
+    given = normal(BATCH, TARGET, MODEL_DIM)
+    expected = given.astype(np.float64) @ (2 * table.astype(np.float64)).T
+    np.testing.assert_allclose(to_numpy(model(given)), expected, rtol=0, atol=2 * FLOAT32_TOLERANCE)
+
+
 def test_fresh_embeddings_have_unit_variance():
     keras.utils.set_random_seed(0)
     layer = TokenEmbedding(400, 64)

@@ -50,6 +50,13 @@ def test_matches_the_oracle(norm_placement, activation):
     np.testing.assert_allclose(to_numpy(outputs), expected, rtol=0, atol=FLOAT32_TOLERANCE)
 
 
+def test_it_stands_in_a_functional_model():
+    hidden = keras.Input((None, MODEL_DIM))
+    model = keras.Model(hidden, EncoderLayer(HEADS, FEED_FORWARD_DIM)(hidden))
+    assert model.output.shape == (None, None, MODEL_DIM)
+    assert model(normal(BATCH, SOURCE, MODEL_DIM)).shape == (BATCH, SOURCE, MODEL_DIM)
+
+
 def test_no_mask_means_that_all_are_real():
     config = tiny_config()
     layer, weights = _layer(config)

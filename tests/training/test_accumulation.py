@@ -61,6 +61,18 @@ def test_shares_by_hand():
     assert ops.convert_to_numpy(y)[0].tolist() == [[10, 11, 12], [13, 14, 15]]
 
 
+def test_shares_do_not_depend_on_the_size_of_the_weights():
+    weights = 1e-3 * np.array([[1, 1, 1], [1, 0, 0], [1, 1, 0]], "float32")
+    ids = np.ones((3, 3), "int32")
+    shares = _stacked(({"source_ids": ids}, ids, weights), 2)[3]
+    np.testing.assert_allclose(to_numpy(shares), [4 / 6, 2 / 6], rtol=1e-5)
+
+
+def test_a_model_in_parts_is_saved_and_loaded(tmp_path):
+    AccumulatingTransformer(CONFIG, 3).save(tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").parts == 3
+
+
 def test_rows_of_weight_0_alone_have_no_share():
     # What a replica gets of a batch with fewer rows than replicas; 0 / 0 would spoil the sum of all.
     ids, weights = np.ones((2, 3), "int32"), np.zeros((2, 3), "float32")

@@ -1,3 +1,5 @@
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -148,6 +150,13 @@ def test_config_round_trip():
     loss = LabelSmoothedCrossEntropy(0.2, pad_id=4)
     again = LabelSmoothedCrossEntropy.from_config(loss.get_config())
     assert (again.label_smoothing, again.pad_id, again.reduction) == (0.2, 4, "mean_with_sample_weight")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_which_no_token_id_survives_is_refused(dtype):
+    message = f'`dtype` must be "float32" or "float64", got {dtype!r}. Leave it out.'
+    with pytest.raises(ValueError, match=re.escape(message)):
+        LabelSmoothedCrossEntropy(dtype=dtype)
 
 
 def test_smoothing_outside_its_range_is_refused():

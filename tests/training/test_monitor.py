@@ -40,6 +40,11 @@ def test_translations_keep_their_order_whatever_the_batches():
     assert model.batches == [((2, 2), 4), ((2, 4), 8), ((1, 5), 10)]
 
 
+def test_a_batch_mate_lengthens_no_translation():
+    found = monitor.translate_texts(EchoModel(), Letters(), ["abc", "abcd"], lambda length: length - 2)
+    assert found == ["cb", "dcb"]
+
+
 def test_a_long_source_is_cut_to_the_models_length():
     assert monitor.translate_texts(EchoModel(), Letters(), ["abcdefgh"], lambda length: length) == ["edcba"]
 

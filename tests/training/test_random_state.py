@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transformer.training.random_state import seed_update
+from keras_transformer.training.random_state import seed_layers, seed_update
+from tests.helpers import random_model, tiny_config
 
 torch_only = pytest.mark.skipif(
     keras.config.backend() != "torch", reason="the others draw from the model's state"
@@ -31,3 +32,23 @@ def test_each_update_each_seed_and_each_process_draws_anew():
         seed_update(seed, step, rank)
         results.append(drawn())
     assert all(one != other for i, one in enumerate(results) for other in results[:i])
+
+
+def mask_of(model):
+    return ops.convert_to_numpy(model.dropout(np.ones((4, 48), "float32"), training=True)).tolist()
+
+
+@torch_only
+def test_the_layers_of_each_process_draw_for_themselves():
+    model, _ = random_model(tiny_config(dropout_rate=0.5))
+    start = ops.convert_to_numpy(model.dropout.seed_generator.state.value)
+    masks = []
+    for rank in (0, 1, 2, 1):
+        model.dropout.seed_generator.state.assign(start)
+        seed_layers(model, rank)
+        state = ops.convert_to_numpy(model.dropout.seed_generator.state.value)
+        assert state[1] == start[1]
+        assert (state[0] == start[0]) == (rank == 0)
+        masks.append(mask_of(model))
+    assert masks[1] == masks[3]
+    assert all(one != other for i, one in enumerate(masks[:3]) for other in masks[:i])
