@@ -53,14 +53,14 @@ def main() -> int:
     count = COUNTS["real"] + COUNTS["distilled"] - min(COUNTS["distilled"], len(distilled))
     chosen = sample(distilled, COUNTS["distilled"]) + sample(real, count)
     chosen += sample(forward, COUNTS["forward"])
-    chosen += _joined(sample(distilled + real, len(distilled + real)), COUNTS["joined"], chance)
+    chosen += join(sample(distilled + real, len(distilled + real)), COUNTS["joined"], chance)
     texts = [tuple(" ".join(tokenizer.decode(side.tolist()).split()) for side in pair) for pair in chosen]
     write_sides(arguments.output, (".src", ".tgt"), texts)
     print(f"{len(chosen):,} pairs, {sum(len(pair[1]) for pair in chosen):,} target tokens")
     return 0
 
 
-def _joined(pairs, count, chance):
+def join(pairs, count, chance):
     """Sentences end to end, in pairs of a random length."""
     pairs = (pair for pair in pairs if len(pair[0]) >= JOINED_FROM)
     found, parts, goal = [], [], chance.integers(*JOINED_TOKENS)

@@ -4,9 +4,10 @@
 
 What a student reads in a teacher's translation has few idioms: "What time is it?" became "A che ora è?", and a
 thousand updates on the real pairs, where "Che ore sono?" stands once, changed nothing. So phrasebook.tsv, written for
-this project, stands here many times, each time beside another everyday sentence: `fit` drops what it has seen.
-MIX.src and MIX.tgt are long_sentences.py's; FOLDER/en-it holds tatoeba and everyday. What validation and embedded
-text hold is left out, as in corpus.py.
+this project, stands here many times, each time beside another phrase or everyday sentence: `fit` drops what it has
+seen.
+MIX.src and MIX.tgt are long_sentences.py's or from_bundle.py's; FOLDER/en-it holds tatoeba and everyday. What
+validation, embedded text and phrases_held_out.tsv hold is left out.
 """
 
 import argparse
@@ -19,17 +20,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from corpus import allowed, data_folder, held_out_keys, write_sides
 
 from keras_transformer.evaluate import read_file
+from keras_transformer.text.cleaning import sentence_key
 
 PHRASEBOOK = Path(__file__).with_name("phrasebook.tsv")
-PHRASE_TIMES = 25
+HELD_OUT = Path(__file__).with_name("phrases_held_out.tsv")
+PHRASE_TIMES = 8
+BESIDE_A_PHRASE = 0.5  # of a phrase's places; else beside an everyday sentence
 FIRST = 0.8  # of a phrase's places: before the other sentence
 SHORT_WORDS = 4  # of a pair's English side
-COUNTS = {"short": 6_000, "longer": 6_000, "seen": 9_000}
+COUNTS = {"short": 3_000, "longer": 4_000, "seen": 10_000}
 
 
 def chosen_pairs(data, seen, chance):
     """English–Italian pairs, in any order; `seen` are those of before."""
     held_out = held_out_keys(data)
+    held_out |= {sentence_key(side) for line in read_file(HELD_OUT) for side in line.split("\t")}
     everyday = []
     for name, ending in (("tatoeba", ""), ("everyday", ".gz")):
         sides = (read_file(data / f"{name}.{language}{ending}") for language in ("en", "it"))
@@ -40,7 +45,7 @@ def chosen_pairs(data, seen, chance):
     print(f"{len(phrases)} phrases, {len(short):,} short pairs, {len(longer):,} longer ones")
     chosen = list(phrases)
     for phrase in PHRASE_TIMES * phrases:
-        other = chance.choice(everyday)
+        other = chance.choice(phrases if chance.random() < BESIDE_A_PHRASE else everyday)
         both = (phrase, other) if chance.random() < FIRST else (other, phrase)
         chosen.append(tuple(f"{one} {two}" for one, two in zip(*both, strict=True)))
     for name, pairs in (("short", short), ("longer", longer), ("seen", seen)):
