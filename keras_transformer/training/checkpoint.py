@@ -94,10 +94,9 @@ def read_description(folder):
         description = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise UserError(f"{path} must be JSON, it is not: {error}. Bring it back or train it anew.") from None
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise UserError(
-            f"{path} must be a checkpoint's description of format {FORMAT}, got another. Train it anew."
-        )
+    found = description.get("format") if isinstance(description, dict) else None
+    if found != FORMAT:
+        raise UserError(f"{path} must have format {FORMAT}, got {found!r}. Train it anew.")
     return description
 
 

@@ -236,7 +236,7 @@ def test_fine_tuning_starts_from_the_weights_and_vocabulary_of_another_run(tmp_p
         (
             "checkpoints/last/model.json",
             "[]",
-            "{} must be a checkpoint's description of format 1, got another.",
+            "{} must have format 1, got None.",
         ),
         ("checkpoints/last/weights.safetensors", "junk", "{} must be whole, it is not: "),
     ],
