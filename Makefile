@@ -7,7 +7,7 @@ RUN := runs/first-light
 MINUTES := 5
 BACKENDS := torch tensorflow jax
 # What differs between the backends; everything else is tested once.
-NO_BACKEND := $(patsubst %,tests/training/test_%.py,batches data durable ranking report stopping)
+NO_BACKEND := $(patsubst %,tests/training/test_%.py,batches data durable fit_mistakes ranking report stopping)
 BACKEND_TESTS := tests/layers $(filter-out $(NO_BACKEND),$(wildcard tests/training/test_*.py))
 BACKEND_TESTS += tests/test_generation.py tests/test_model.py tests/test_model_training.py
 

@@ -1,0 +1,139 @@
+"""What the command says of a user's mistakes: the same under every backend."""
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+
+from keras_transformer import fit
+from keras_transformer.text.tokenizer import train_tokenizer
+from keras_transformer.training import run as run_module
+from keras_transformer.training.stopping import RunFailedError
+from tests.training import runs
+
+SMALL = runs.small(train__max_steps=100_000, train__loggers='["tensorboard"]')
+
+
+@pytest.fixture
+def files(tmp_path):
+    return runs.write_corpus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("tokenizer.json", None, "--init-from must be a run with its vocabulary, found none at {}."),
+        ("tokenizer.json", "{", "{}"),
+        ("checkpoints/last/model.json", "{", "{} must be JSON, it is not: "),
+        (
+            "checkpoints/last/model.json",
+            "[]",
+            "{} must have format 1, got None.",
+        ),
+        ("checkpoints/last/weights.safetensors", "junk", "{} must be whole, it is not: "),
+    ],
+)
+def test_a_damaged_run_to_start_from_is_told(tmp_path, files, capsys, file, text, message):
+    first = tmp_path / "first"
+    assert fit.main([*SMALL, "--train", *files, "--output", str(first), "--max-steps", "1"]) == 0
+    shutil.rmtree(first / "checkpoints" / "best")
+    (first / file).unlink()
+    if text is not None:
+        (first / file).write_text(text)
+    capsys.readouterr()
+    command = ["--train", *files, "--init-from", str(first), "--output", str(tmp_path / "second")]
+    assert fit.main(command) == 2
+    error = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert error.startswith("error: " + message.format(first / file))
+
+
+def test_a_call_that_failed_leaves_no_vocabulary_to_the_next(tmp_path, files, capsys):
+    run = tmp_path / "run"
+    command = [*SMALL, "--train", *files, "--output", str(run)]
+    assert fit.main([*command, '--set=train.loggers=["wandb"]']) == 2
+    learnt = (run / "tokenizer.json").read_bytes()
+    train_tokenizer(["of other text"], 600).save(run / "tokenizer.json")
+    assert fit.main([*command, "--max-steps", "1"]) == 0
+    assert (run / "tokenizer.json").read_bytes() == learnt
+
+
+def test_a_dry_run_that_does_not_work_says_so(tmp_path, files, capsys, monkeypatch):
+    def interrupted(*arguments):
+        return signal.SIGTERM
+
+    monkeypatch.setattr(run_module, "train", interrupted)
+    assert fit.main([*SMALL, "--train", *files, "--dry-run"]) == 143
+
+    def failed(*arguments):
+        raise RunFailedError("The loss is not finite")
+
+    monkeypatch.setattr(run_module, "train", failed)
+    assert fit.main([*SMALL, "--train", *files, "--dry-run"]) == 1
+    words = capsys.readouterr().err
+    assert "failed: The loss is not finite" in words
+    assert "dry run" not in words
+
+
+def backend_of(monkeypatch, named, configured, installed, home):
+    """What `fit` leaves in KERAS_BACKEND."""
+    monkeypatch.setenv("KERAS_HOME", str(home))
+    monkeypatch.delenv("KERAS_BACKEND")
+    if named:
+        monkeypatch.setenv("KERAS_BACKEND", named)
+    (home / "keras.json").write_text(configured)
+    monkeypatch.setattr(fit.importlib.util, "find_spec", lambda name: name in installed or None)
+    fit._choose_backend()
+    return os.environ.get("KERAS_BACKEND")
+
+
+@pytest.mark.parametrize(
+    ("named", "configured", "installed", "chosen"),
+    [
+        ("", '{"backend": "tensorflow"}', {"torch", "jax"}, "torch"),
+        ("", '{"backend": "tensorflow"}', {"jax"}, "jax"),
+        ("", '{"backend": "tensorflow"}', {"torch", "tensorflow"}, None),  # Keras takes it
+        ("", '{"backend": "jax"}', {"torch", "jax"}, None),
+        ("", "{", {"torch"}, "torch"),
+        ("", "{}", {}, None),  # that none is installed is told where it is imported
+        ("jax", '{"backend": "tensorflow"}', {"torch"}, "jax"),
+    ],
+)
+def test_a_backend_that_is_installed_is_found(tmp_path, monkeypatch, named, configured, installed, chosen):
+    assert backend_of(monkeypatch, named, configured, installed, tmp_path) == chosen
+
+
+def test_a_backend_that_cannot_train_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")
+    assert fit.main([]) == 2
+    message = "error: KERAS_BACKEND must be one of torch, tensorflow, jax, got 'numpy'."
+    assert capsys.readouterr().err.startswith(message)
+
+
+def test_mistakes_exit_2_in_one_sentence(tmp_path, files, capsys):
+    short = tmp_path / "short.it"
+    short.write_text("uno\n")
+    assert fit.main([*SMALL, "--train", files[0], str(short), "--output", str(tmp_path / "run")]) == 2
+    assert f"{short}, line 2: must have as many lines as" in capsys.readouterr().err
+    assert fit.main([*SMALL, "--target-lang", "de", "--output", str(tmp_path / "run")]) == 2
+    assert "'de'" in capsys.readouterr().err  # the embedded sentences are English and Italian
+    (tmp_path / "file").write_text("")
+    for output in ("file", "file/run"):
+        assert fit.main([*SMALL, "--train", *files, "--output", str(tmp_path / output)]) == 2
+        assert f"error: {tmp_path / output} cannot be used: " in capsys.readouterr().err
+    assert fit.main(["--resume", "--output", str(tmp_path / "none")]) == 2
+    assert f"--resume must find {tmp_path}/none/config.toml, found none." in capsys.readouterr().err
+    assert fit.main([*SMALL, "--train", *files, "--valid", *files, "--output", str(tmp_path / "run")]) == 2
+    assert (
+        "The train corpus must hold at least one usable pair, cleaning left none: see "
+        in capsys.readouterr().err
+    )
+    assert json.loads((tmp_path / "run" / "data_report.json").read_text())["train"]["dropped"]["held_out"]
+    assert fit.main(["--resume"]) == 2
+    assert "--resume needs --output RUN" in capsys.readouterr().err
+    assert fit.main(["--resume", "--output", str(tmp_path / "none"), "--preset", "tiny"]) == 2
+    assert (
+        f"--resume must find {tmp_path}/none/checkpoints/resume.safetensors, found none."
+        in capsys.readouterr().err
+    )
