@@ -56,10 +56,9 @@ class DisplayText(tkinter.Text):
         removed = self.displayed(begin, end) if self.compare(begin, "<", end) else ""
         if not removed and not display:
             return
-        self._replace(Edit(begin, removed, display))
+        self._make(Edit(begin, removed, display), separate=self._separates())
         if self._history is not None:
-            self._history.record(Edit(begin, removed, display), separate=self._separates())
-            touched = {int(index.partition(".")[0]) for index in (begin, _after(begin, display))}
+            touched = {_line_of(begin), _line_of(_after(begin, display))}
             for line in sorted(touched, reverse=True):  # a cut renumbers the lines after it
                 self._cut(line)
         self._changed()
@@ -73,8 +72,8 @@ class DisplayText(tkinter.Text):
         lines = text.split("\n")
         soft: set[int] = set()  # lines whose newline is ours
         for first, last in zip(ranges[::2], ranges[1::2], strict=True):
-            soft.update(range(int(first.partition(".")[0]), int(last.partition(".")[0])))
-        number = int(self.index(begin).partition(".")[0])
+            soft.update(range(_line_of(first), _line_of(last)))
+        number = _line_of(self.index(begin))
         ends = (SOFT if number + position in soft else "\n" for position in range(len(lines) - 1))
         return "".join(line + line_end for line, line_end in zip(lines, [*ends, ""], strict=True))
 
@@ -143,10 +142,13 @@ class DisplayText(tkinter.Text):
             offset += tk_length(piece)
             cuts.append(offset)
         for cut in reversed(cuts):
-            edit = Edit(f"{line}.{cut}", "", SOFT)
-            self._replace(edit)
-            if self._history is not None:
-                self._history.record(edit, separate=False)
+            self._make(Edit(f"{line}.{cut}", "", SOFT), separate=False)
+
+    def _make(self, edit: Edit, *, separate: bool) -> None:
+        """Change the text, and remember it."""
+        self._replace(edit)
+        if self._history is not None:
+            self._history.record(edit, separate=separate)
 
     def _separates(self) -> bool:
         return bool(self.getboolean(self.cget("autoseparators")))
@@ -162,6 +164,10 @@ def display_lines(text: str) -> str:
 def tk_length(text: str) -> int:
     """Return how many index characters Tk counts for `text`: UTF-16 units before Tk 9."""
     return len(text) if tkinter.TkVersion >= 9 else len(text.encode("utf-16-le", "replace")) // 2
+
+
+def _line_of(index: str) -> int:
+    return int(index.partition(".")[0])
 
 
 def _after(index: str, display: str) -> str:

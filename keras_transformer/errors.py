@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake."""
+"""The one exception that stands for a user's mistake, and the words for what the system refuses."""
 
 
 class UserError(Exception):
@@ -7,3 +7,8 @@ class UserError(Exception):
     The message names the argument or file, the rule, the value and the way out. Commands print it
     as one sentence on stderr and exit with 2; no traceback.
     """
+
+
+def reason_of(error: OSError) -> str:
+    """Why the system refused, as a part of a sentence."""
+    return (error.strerror or str(error)).lower()

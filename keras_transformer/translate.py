@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from keras_transformer.errors import UserError
+from keras_transformer.errors import UserError, reason_of
 
 if TYPE_CHECKING:
     from keras_transformer.runtime.translator import Translation, Translator
@@ -219,8 +219,7 @@ def run_command(run: Callable[[], int | None]) -> int:
         return 1
     except OSError as error:
         place = f" at {error.filename}" if error.filename else ""
-        reason = (error.strerror or str(error)).lower()
-        print(f"error: reading or writing failed{place}: {reason}.", file=sys.stderr)  # noqa: T201
+        print(f"error: reading or writing failed{place}: {reason_of(error)}.", file=sys.stderr)  # noqa: T201
         _drop_stdout()
         return 1
     return status
@@ -276,8 +275,9 @@ def open_input(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"cannot read {path.absolute()}: {reason}. Name a UTF-8 text file.") from None
+        raise UserError(
+            f"cannot read {path.absolute()}: {reason_of(error)}. Name a UTF-8 text file."
+        ) from None
 
 
 def _decode(raw: list[bytes], number: int, name: str) -> Iterator[list[str]]:

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.engine_peers.cells import FILE, Cell
 from keras_transformer.config import ModelConfig
-from keras_transformer.onnx_export.graph import padded_head_dim
 from keras_transformer.onnx_export.quantization import LEAST_CACHE_HEAD_DIM
+from keras_transformer.runtime.manifest import padded_head_dim
 
 FLOAT_BYTES = 4
 WEIGHT_BYTES = {"fp32": 4, "int8": 1}

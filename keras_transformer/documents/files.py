@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 from keras_transformer.decoding.cancellation import Cancellation
 from keras_transformer.documents import docx, html, plain, subtitles
 from keras_transformer.documents.parts import LostCode, Segment, decode, left_in, segments, written
-from keras_transformer.errors import UserError
+from keras_transformer.errors import UserError, reason_of
 
 if TYPE_CHECKING:
     from keras_transformer.runtime.results import Translation
@@ -109,15 +109,11 @@ def open_file(path: Path) -> OpenFile:
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot read {path.absolute()}: {_reason(error)}. Name a file to translate.")
+    return UserError(f"cannot read {path.absolute()}: {reason_of(error)}. Name a file to translate.")
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write {path.absolute()}: {_reason(error)}. Name another file.")
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    return UserError(f"cannot write {path.absolute()}: {reason_of(error)}. Name another file.")
 
 
 def check_suffix(path: Path) -> None:

@@ -60,6 +60,9 @@ class DecoderLayer(ResidualLayer):
             layer.build(hidden_shape)
         self.built = True
 
+    def compute_output_shape(self, hidden_shape, encoder_outputs_shape):
+        return hidden_shape
+
     def call(self, hidden, encoder_outputs, source_padding_mask=None, training=False):
         normed = self.enter(hidden, self.self_attention_norm)
         attended = self.self_attention(normed, training=training)

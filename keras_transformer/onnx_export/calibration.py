@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from keras_transformer.config import ModelConfig
 from keras_transformer.onnx_export.float_maps import FloatMaps
-from keras_transformer.onnx_export.graph import TransformerGraphs, Weights, padded_head_dim
+from keras_transformer.onnx_export.graph import TransformerGraphs, Weights
 from keras_transformer.onnx_export.quantization import Calibration, activation_scale
 from keras_transformer.runtime import names
+from keras_transformer.runtime.manifest import padded_head_dim
 
 
 def calibrate(

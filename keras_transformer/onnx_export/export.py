@@ -15,7 +15,7 @@ from keras_transformer.onnx_export.calibration import calibrate
 from keras_transformer.onnx_export.card import model_card
 from keras_transformer.onnx_export.checkpoint import NOTES_FILE, Checkpoint
 from keras_transformer.onnx_export.float_maps import FloatMaps
-from keras_transformer.onnx_export.graph import TransformerGraphs, alignment_layer, padded_head_dim
+from keras_transformer.onnx_export.graph import TransformerGraphs, alignment_layer
 from keras_transformer.onnx_export.maps import Maps
 from keras_transformer.onnx_export.publish import new_bundle
 from keras_transformer.onnx_export.quality import (
@@ -31,7 +31,13 @@ from keras_transformer.onnx_export.quantization import Int8Maps
 from keras_transformer.onnx_export.verify import GateFailure, verify_bundle
 from keras_transformer.runtime import names
 from keras_transformer.runtime.bundle import Bundle
-from keras_transformer.runtime.manifest import FileRecord, Manifest, PrecisionRecord, write_manifest
+from keras_transformer.runtime.manifest import (
+    FileRecord,
+    Manifest,
+    PrecisionRecord,
+    padded_head_dim,
+    write_manifest,
+)
 from keras_transformer.text.tokenizer import Tokenizer
 
 

@@ -22,9 +22,9 @@ from keras_transformer.onnx_export.builder import CONTRIB, GraphBuilder
 from keras_transformer.onnx_export.maps import CROSS_KEY_VALUE, Maps
 from keras_transformer.positions import sinusoidal_positions
 from keras_transformer.runtime import names
+from keras_transformer.runtime.manifest import padded_head_dim
 
 LAYER_NORM_EPSILON = 1e-5
-HEAD_MULTIPLE = 8  # GroupQueryAttention takes head widths in steps of 8 (measured, onnxruntime 1.32)
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -278,11 +278,6 @@ class TransformerGraphs:
             return kernel
         heads = kernel.reshape(kernel.shape[0], -1, head_dim)
         return np.pad(heads, ((0, 0), (0, 0), (0, width - head_dim))).reshape(kernel.shape[0], -1)
-
-
-def padded_head_dim(head_dim: int) -> int:
-    """The head width K' that the graphs use: `head_dim` rounded up to a multiple of 8."""
-    return -(-head_dim // HEAD_MULTIPLE) * HEAD_MULTIPLE
 
 
 def alignment_layer(config: ModelConfig) -> int:

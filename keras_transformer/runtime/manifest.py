@@ -166,7 +166,13 @@ _SIZES = (
 )
 
 
+HEAD_MULTIPLE = 8  # GroupQueryAttention takes head widths in steps of 8 (measured, onnxruntime 1.32)
 _LARGEST = 2**24  # of what a size says; its tensors would fill any memory
+
+
+def padded_head_dim(head_dim: int) -> int:
+    """The head width K' that the graphs use: `head_dim` rounded up to a multiple of 8."""
+    return -(-head_dim // HEAD_MULTIPLE) * HEAD_MULTIPLE
 
 
 def _check_sizes(sizes: Mapping[str, int], special: Mapping[str, int]) -> None:
@@ -182,7 +188,7 @@ def _check_sizes(sizes: Mapping[str, int], special: Mapping[str, int]) -> None:
         )
     if sizes["model_dim"] % sizes["num_heads"]:
         raise ValueError(f"num_heads must divide model_dim ({sizes['model_dim']}), got {sizes['num_heads']}")
-    head_dim = -(-sizes["model_dim"] // sizes["num_heads"] // 8) * 8  # rounded up to a multiple of 8
+    head_dim = padded_head_dim(sizes["model_dim"] // sizes["num_heads"])
     if sizes["cache_head_dim"] != head_dim:
         raise ValueError(
             f"cache_head_dim must be {head_dim} for this model_dim and num_heads, got {sizes['cache_head_dim']}"

@@ -161,7 +161,7 @@ def _found(text: str, alphabet: Alphabet | None) -> list[Item]:
             end = _address_end(text, start, end)
         position = end
         items.append(Item(start, end, text[start:end], kind))
-    return items if alphabet is None or not alphabet.lacks(text) else _with_foreign(text, items, alphabet)
+    return items if alphabet is None else _with_foreign(text, items, alphabet)
 
 
 def _with_foreign(text: str, items: Sequence[Item], alphabet: Alphabet) -> list[Item]:

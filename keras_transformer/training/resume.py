@@ -59,7 +59,7 @@ def read_record(path):
     """
     if not Path(path).is_file():
         raise UserError(f"--resume must find {path}, found none. Start without --resume.")
-    if not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK):  # safetensors would say that there is none
         raise UserError(f"--resume must be allowed to read {path}, it is not. Change its permissions.")
     try:
         with safe_open(path, framework="numpy") as file:

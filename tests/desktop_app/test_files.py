@@ -167,6 +167,10 @@ def walk(widget):
         yield from walk(child)
 
 
+def texts_in(folder):
+    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+
+
 def test_several_documents_go_into_a_folder_one_after_the_other(window, documents, monkeypatch, tmp_path):
     sources = [tmp_path / name for name in ("a.txt", "b.txt", "b.docx", "c.pdf")]
     for source in sources:
@@ -181,8 +185,7 @@ def test_several_documents_go_into_a_folder_one_after_the_other(window, document
     assert float(str(window.status._bar.cget("value"))) == pytest.approx(0.5 / 3)
     documents.go.set()
     pump(window.root, lambda: window.status.sentence == "3 of 3 files are written.")
-    written = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
-    assert written == {
+    assert texts_in(folder) == {
         "a.it.txt": "here before", "a.it (2).txt": "A.TXT", "b.it.txt": "B.TXT", "b.it.docx": "B.DOCX",
     }  # fmt: skip
 
@@ -253,7 +256,6 @@ def test_two_batches_into_one_folder_do_not_overwrite_each_other(window, documen
         window.files.translate_paths(sources)
     documents.go.set()
     pump(window.root, lambda: window.status.sentence == "4 of 4 files are written.")
-    written = {path.name: path.read_text(encoding="utf-8") for path in out.iterdir()}
-    assert written == {
+    assert texts_in(out) == {
         "x.it.txt": "FIRST", "y.it.txt": "FIRST", "x.it (2).txt": "SECOND", "y.it (2).txt": "SECOND",
     }  # fmt: skip

@@ -171,11 +171,16 @@ def test_the_off_switch(root, open_dialog):
     assert dialog.noted["kept"] == [False]
 
 
-def test_the_next_page_comes_when_the_end_is_near(root, open_dialog, history):
-    rows = [(float(n), f"{n} cats", f"{n} gatti") for n in range(450)]
+def keep_cats(history, count):
+    """Keep so many entries at once: "0 cats" is the oldest."""
+    rows = [(float(n), f"{n} cats", f"{n} gatti") for n in range(count)]
     history._database.write(
         lambda c: c.executemany("INSERT INTO entries VALUES (NULL, ?, 'en', 'it', ?, ?)", rows)
     )
+
+
+def test_the_next_page_comes_when_the_end_is_near(root, open_dialog, history):
+    keep_cats(history, 450)
     dialog = open_dialog()
     type_query(dialog, "cats")
     pump(root, lambda: not dialog._timers and not dialog._background.busy)
@@ -190,10 +195,7 @@ def test_the_next_page_comes_when_the_end_is_near(root, open_dialog, history):
 
 
 def test_deleting_all_that_is_listed_brings_the_older_entries(root, open_dialog, history):
-    rows = [(float(n), f"{n} cats", f"{n} gatti") for n in range(250)]
-    history._database.write(
-        lambda c: c.executemany("INSERT INTO entries VALUES (NULL, ?, 'en', 'it', ?, ?)", rows)
-    )
+    keep_cats(history, 250)
     dialog = open_dialog()
     type_query(dialog, "cats")
     pump(root, lambda: dialog.status_text() == "200 and more found")

@@ -43,6 +43,14 @@ def _layer(config, **arguments):
     return layer, weights
 
 
+def test_it_stands_in_a_functional_model():
+    hidden, encoder_outputs = keras.Input((None, MODEL_DIM)), keras.Input((None, MODEL_DIM))
+    layer = DecoderLayer(HEADS, FEED_FORWARD_DIM)
+    model = keras.Model([hidden, encoder_outputs], layer(hidden, encoder_outputs))
+    assert model.output.shape == (None, None, MODEL_DIM)
+    assert model(list(_inputs())).shape == (BATCH, TARGET, MODEL_DIM)
+
+
 def _inputs():
     return normal(BATCH, TARGET, MODEL_DIM), normal(BATCH, SOURCE, MODEL_DIM, seed=9)
 

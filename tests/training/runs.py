@@ -44,6 +44,10 @@ def small(**changes):
     return [f"--set={name}={value}" for name, value in fields.items()]
 
 
+# Of the command's tests: they end it themselves.
+OPEN_ENDED = small(train__max_steps=100_000, train__loggers='["tensorboard"]')
+
+
 def command(files, folder, *more):
     """Arguments of `fit` for a new run."""
     return [*small(), "--train", *files, "--output", str(folder), *more]

@@ -14,12 +14,7 @@ from keras_transformer.config import load_config
 from keras_transformer.training import milestones
 from tests.training import runs
 
-SMALL = runs.small(train__max_steps=100_000, train__loggers='["tensorboard"]')
-
-
-@pytest.fixture
-def files(tmp_path):
-    return runs.write_corpus(tmp_path)
+SMALL = runs.OPEN_ENDED
 
 
 def test_a_run_leaves_what_the_readme_names_and_goes_on(tmp_path, files, capsys):

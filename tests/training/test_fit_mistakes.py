@@ -13,12 +13,7 @@ from keras_transformer.training import run as run_module
 from keras_transformer.training.stopping import RunFailedError
 from tests.training import runs
 
-SMALL = runs.small(train__max_steps=100_000, train__loggers='["tensorboard"]')
-
-
-@pytest.fixture
-def files(tmp_path):
-    return runs.write_corpus(tmp_path)
+SMALL = runs.OPEN_ENDED
 
 
 @pytest.mark.parametrize(
