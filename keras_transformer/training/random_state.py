@@ -19,12 +19,21 @@ def seed_update(seed, step, rank=0):
 
 
 def seed_layers(model, rank):
-    """Let the layers of the process `rank` draw for themselves, under torch: all have the state of the first one."""
-    if keras.config.backend() != "torch" or not rank:
+    """Let the layers of each replica of the process `rank` draw for themselves: all have the state of the first one.
+
+    Under JAX there is one draw for the whole batch.
+    """
+    backend = keras.config.backend()
+    if backend == "jax":
         return
     for layer in model._flatten_layers():
         generator = getattr(layer, "seed_generator", None)
-        if generator is not None:
-            seed, draws = (int(number) for number in keras.ops.convert_to_numpy(generator.state.value))
-            seed = int(np.random.SeedSequence((seed, rank)).generate_state(1)[0] >> 1)
-            generator.state.assign([seed, draws])
+        if generator is None:
+            continue
+        seed, draws = (int(number) for number in keras.ops.convert_to_numpy(generator.state.value))
+        # Under TensorFlow's strategies a variable has a part for each of the process's replicas.
+        mirrored = getattr(generator.state.value, "values", None) if backend == "tensorflow" else None
+        parts = mirrored or [generator.state]
+        for replica, part in enumerate(parts, start=rank * len(parts)):
+            if replica:
+                part.assign([int(np.random.SeedSequence((seed, replica)).generate_state(1)[0] >> 1), draws])

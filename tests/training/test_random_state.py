@@ -1,3 +1,8 @@
+import json
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -52,3 +57,46 @@ def test_the_layers_of_each_process_draw_for_themselves():
         masks.append(mask_of(model))
     assert masks[1] == masks[3]
     assert all(one != other for i, one in enumerate(masks[:3]) for other in masks[:i])
+
+
+TWO_DEVICES = """
+import json, sys
+import tensorflow as tf
+
+device = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+import keras
+from keras_transformer.training.random_state import seed_layers
+from keras_transformer.training.replicas import join
+from tests.helpers import random_model, tiny_config
+
+replicas = join()
+assert replicas.count == 2
+keras.utils.set_random_seed(4)
+with replicas.scope():
+    model, _ = random_model(tiny_config(dropout_rate=0.5))
+seed_layers(model, 0)
+ones = tf.ones((4, 48))
+masks = replicas.strategy.run(tf.function(lambda: model.dropout(ones, training=True)))
+json.dump([mask.numpy().tolist() for mask in masks.values], sys.stdout)
+"""
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the devices of a strategy are TensorFlow's"
+)
+def test_the_devices_of_a_process_draw_for_themselves_and_the_first_as_if_alone():
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES],
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(done.stdout)
+    assert first != second
+    keras.utils.set_random_seed(4)
+    model, _ = random_model(tiny_config(dropout_rate=0.5))
+    assert first == mask_of(model)
