@@ -3,8 +3,9 @@
     KERAS_TRANSFORMER_DATA=FOLDER python recipes/en_it/corpus.py OUTPUT [--back-translation EN IT]
 
 Writes OUTPUT/all.{en,it}: every source that may train shipped weights, and OUTPUT/everyday.{en,it}: the everyday
-sentences with a sample of the rest, for the last phase. The embedded validation and test sentences, and the
-validation text of the data folder, are left out on either side.
+sentences with a sample of the rest, for the last phase. phrasebook.tsv and sentences.tsv, written for this project,
+are in both. The embedded validation and test sentences, the validation text of the data folder, phrases_held_out.tsv
+and sentences_held_out.tsv are left out on either side.
 """
 
 import argparse
@@ -23,6 +24,7 @@ ARCHAIC = "bible_web_diodati"
 ARCHAIC_PAIRS = 3_000  # "egli", "Iddio", "perciocché": a taste, not a sixth of the corpus
 EVERYDAY_SOURCES = ("tatoeba", "xsid", "cocoa")
 SAMPLE_PAIRS = 16_000  # of the other sources in the last phase, so that they are not forgotten
+HERE = Path(__file__).parent
 BACK_TRANSLATION_TAG = "¤ "  # Caswell et al. 2019: the model must know machine-made sources from real ones
 
 
@@ -57,9 +59,10 @@ def main() -> int:
         sources, targets = (read_file(path) for path in arguments.back_translation)
         made = [(BACK_TRANSLATION_TAG + en, it) for en, it in zip(sources, targets, strict=True) if en and it]
     arguments.output.mkdir(parents=True, exist_ok=True)
-    every = spoken + others + chance.sample(archaic, min(ARCHAIC_PAIRS, len(archaic))) + made
+    written = written_pairs("phrasebook") + written_pairs("sentences")
+    every = spoken + others + written + chance.sample(archaic, min(ARCHAIC_PAIRS, len(archaic))) + made
     write_pairs(arguments.output / "all", every, held_out)
-    last = spoken + chance.sample(others, min(SAMPLE_PAIRS, len(others))) + made
+    last = spoken + written + chance.sample(others, min(SAMPLE_PAIRS, len(others))) + made
     write_pairs(arguments.output / "everyday", last, held_out)
     return 0
 
@@ -84,6 +87,11 @@ def spoken_pairs(data: Path, train: list[tuple[str, str, str]]) -> list[tuple[st
     return [(en, it) for en, it, source in train if source.startswith(EVERYDAY_SOURCES)] + list(everyday)
 
 
+def written_pairs(name: str) -> list[tuple[str, str]]:
+    """(English, Italian) of a table beside this file, written for this project."""
+    return [tuple(line.split("\t")) for line in read_file(HERE / f"{name}.tsv")]  # type: ignore[misc]
+
+
 def archaic_pairs(train: list[tuple[str, str, str]]) -> list[tuple[str, str]]:
     """The pairs of the Bible of 1649."""
     return [(en, it) for en, it, source in train if source == ARCHAIC]
@@ -94,6 +102,8 @@ def held_out_keys(data: Path) -> set[str]:
     rows = [row for split in ("valid", "test") for row in read_embedded(split)]
     texts = [text for row in rows for text in (row["source"], row["target"])]
     texts += [*read_file(data / "valid.en"), *read_file(data / "valid.it")]
+    for name in ("phrases_held_out", "sentences_held_out"):
+        texts += [side for pair in written_pairs(name) for side in pair]
     return {sentence_key(text) for text in texts} - {""}
 
 
