@@ -59,8 +59,9 @@ _IMPLIED_ENDS = (
     ),
 )
 
-_ATTRIBUTE = re.compile(  # its name and its value, in one of three spellings
-    r"""([^\s"'<>/=]+)\s*=\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"'<>]+?)(?=[\s>]|/>))"""
+# An attribute's name and its value, in one of three spellings; from where a name starts, so that it is read once.
+_ATTRIBUTE = re.compile(
+    r"""(?<![^\s"'<>/=])([^\s"'<>/=]+)\s*=\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"'<>]+?)(?=[\s>]|/>))"""
 )
 _READ = frozenset(["alt", "title", "placeholder", "aria-label", "aria-description", "label"])  # by people
 _META = frozenset(["description", "keywords", "og:title", "og:description", "twitter:title"])
@@ -102,11 +103,12 @@ def decode(data: bytes) -> tuple[str, Callable[[str], bytes]]:
     """A page's text, and what turns text into such a page again.
 
     The encoding is that of a byte order mark, else the one the page names, as browsers understand it, else UTF-8,
-    else windows-1252; what it cannot hold is written as a character reference.
+    else windows-1252; what it cannot hold is written as a character reference. In a page that says it is UTF-8, a
+    byte that is not comes as a lone surrogate, and is written as it was: the translator carries it over.
     """
     mark, marked = byte_order_mark(data)
     named = _CHARSET.search(data[:4096])
-    names = [marked, _encoding_named(named[1].decode("ascii", "replace")) if named else "", "utf-8"]
+    names = [marked, _encoding_named(named[1].decode("ascii", "replace")) if named else ""]
     for encoding in filter(None, names):
         encode = partial(_encode, mark, encoding)
         try:
@@ -115,7 +117,10 @@ def decode(data: bytes) -> tuple[str, Callable[[str], bytes]]:
                 return text, encode
         except UnicodeError:
             continue
-    return data.decode("cp1252", _UNASSIGNED), partial(_encode, b"", "cp1252")
+    try:
+        return data.decode("utf-8"), partial(_encode, b"", "utf-8")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", _UNASSIGNED), partial(_encode, b"", "cp1252")
 
 
 def _encoding_named(label: str) -> str:
@@ -133,7 +138,7 @@ def _encode(mark: bytes, encoding: str, text: str) -> bytes:
 
 
 def _errors(encoding: str, usual: str) -> str:
-    return _UNASSIGNED if encoding == "cp1252" else usual
+    return {"cp1252": _UNASSIGNED, "utf-8": "surrogateescape"}.get(encoding, usual)
 
 
 def _unassigned(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -158,6 +158,22 @@ def test_what_an_encoding_cannot_hold_becomes_a_reference():
     assert encode("è 日") == "è &#26085;".encode("latin-1")
 
 
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b'<meta charset="utf-8">', b'<meta charset="UTF8">'])
+def test_one_bad_byte_does_not_change_the_encoding_that_a_page_says_it_has(start):
+    data = start + "<p>perché</p>".encode() + b"<p>caf\xe9</p>"
+    text, encode = decode(data)
+    assert text.endswith("<p>perché</p><p>caf\udce9</p>")
+    assert encode(text) == data
+    assert encode("è 日 \udce9").endswith("è 日 ".encode() + b"\xe9")
+
+
+def test_one_bad_byte_in_a_page_that_says_nothing_makes_it_windows_1252():
+    data = "<p>perché</p>".encode() + b"<p>caf\xe9</p>"
+    text, encode = decode(data)
+    assert text == "<p>perchÃ©</p><p>café</p>"
+    assert encode(text) == data
+
+
 def read_texts(page):
     """The texts of a page and what is left; untranslated, every byte stays."""
     parts = read(page)
@@ -291,7 +307,13 @@ def test_what_only_its_elements_part_are_texts_of_their_own(page, texts):
 
 
 @pytest.mark.parametrize(
-    "page", ["<b>hi " * 8000 + "</b>" * 8000, "<code>hi " * 8000, "<span>hi</span> " * 8000]
+    "page",
+    [
+        "<b>hi " * 8000 + "</b>" * 8000,
+        "<code>hi " * 8000,
+        "<span>hi</span> " * 8000,
+        f"<img {'a' * 30000} alt='x'>",
+    ],
 )
 def test_many_elements_are_read_in_a_time_that_grows_with_them(page):
     start = time.process_time()
