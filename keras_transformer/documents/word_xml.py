@@ -37,6 +37,7 @@ _WRAPPERS = frozenset(
 _SEPARATORS = {"w:tab": "\t", "w:ptab": "\t", "w:br": "\n", "w:cr": "\n"}  # as the translator sees them
 _SEPARATOR = re.compile(r"([\t\n])")
 _SPACES = re.compile(r"[\t\r\n]+")
+_WHITE = " \t\r\n"  # of XML; a no-break space is text
 _FIELD = frozenset(["begin", "separate", "end"])
 _FORMAT = "a run's format"  # marks a code that is written with each run, not around them
 
@@ -50,14 +51,28 @@ def read_xml(data: bytes) -> list[str | Segment]:
     """
     text = data.decode("utf-8")
     expat.ParserCreate().Parse(data, True)
-    return _parts(_TOKEN.findall(text))
+    return _parts(_tokens(text))
+
+
+def _tokens(text: str) -> list[str]:
+    """Tags, text and all else; white space that lays the XML out, for it is no text, goes with what it follows."""
+    tokens: list[str] = []
+    in_text = False
+    for token in _TOKEN.findall(text):
+        if tokens and not in_text and not token.strip(_WHITE):
+            tokens[-1] += token
+            continue
+        name = _name(token)
+        in_text = (in_text and name != "/w:t") or (name == "w:t" and not _is_empty(token))
+        tokens.append(token)
+    return tokens
 
 
 def _parts(tokens: Sequence[str]) -> list[str | Segment]:
     parts: list[str | Segment] = []
     index = 0
     while index < len(tokens):
-        if _name(tokens[index]) == "w:p" and not tokens[index].endswith("/>"):
+        if _name(tokens[index]) == "w:p" and not _is_empty(tokens[index]):
             end = _element_end(tokens, index)
             parts += [tokens[index], *_paragraph(tokens[index + 1 : end - 1]), tokens[end - 1]]
             index = end
@@ -114,15 +129,18 @@ def _item(tokens: Sequence[str], index: int) -> tuple[_Found, int]:
     name, end = _name(tokens[index]), _element_end(tokens, index)
     if name == "w:r":
         return _run(tokens[index:end]), end
+    raw: list[str | Segment]
     if name in _WRAPPERS and end > index + 1:
-        end = index + 1
-        if end < len(tokens) and _name(tokens[end]) == name + "Pr":
-            end = _element_end(tokens, end)
-        while name == "w:sdt" and _name(tokens[end]) != "w:sdtContent":
-            end = _element_end(tokens, end)
-        end += name == "w:sdt"
-        raw: list[str | Segment] = ["".join(tokens[index:end])]
-        return ([_Other("open", raw)], raw), end
+        inner, last = index + 1, end - 1
+        if _name(tokens[inner]) == name + "Pr":
+            inner = _element_end(tokens, inner)
+        if name == "w:sdt":
+            while inner < last and _name(tokens[inner]) != "w:sdtContent":
+                inner = _element_end(tokens, inner)
+            inner += 1
+        if inner <= last:  # else an sdt without content, which is a point
+            raw = ["".join(tokens[index:inner])]
+            return ([_Other("open", raw)], raw), inner
     if name.startswith("/"):
         while name == "/w:sdtContent" and _name(tokens[end]) != "/w:sdt":
             end = _element_end(tokens, end)
@@ -140,9 +158,9 @@ def _run(tokens: Sequence[str]) -> _Found:
         return [_Other("point", [*tokens])], [*tokens]
     if _name(tokens[1]) == "w:rPr":
         index = _element_end(tokens, 1)
-        properties = "".join(tokens[1:index])
+        properties = "".join(token.strip(_WHITE) for token in tokens[1:index])  # runs are compared by them
     found: list[_Text | _Other] = []
-    raw: list[str | Segment] = [start, properties]
+    raw: list[str | Segment] = [*tokens[:index]]
     while index < len(tokens) - 1:
         end, name = _element_end(tokens, index), _name(tokens[index])
         if name == "w:t":
@@ -307,15 +325,20 @@ def _name(token: str) -> str:
     return match[1] + match[2] if match and not token.startswith(("<!", "<?")) else ""
 
 
+def _is_empty(token: str) -> bool:
+    """Whether a tag is an element without content."""
+    return token.rstrip(_WHITE).endswith("/>")
+
+
 def _element_end(tokens: Sequence[str], start: int) -> int:
     """The token after the element that starts at `start`; after the token itself if none starts there."""
     name = _name(tokens[start])
-    if not name or name.startswith("/") or tokens[start].endswith("/>"):
+    if not name or name.startswith("/") or _is_empty(tokens[start]):
         return start + 1
     depth = 0
     for index in range(start, len(tokens)):
         other = _name(tokens[index])
-        if other == name and not tokens[index].endswith("/>"):
+        if other == name and not _is_empty(tokens[index]):
             depth += 1
         elif other == "/" + name:
             depth -= 1

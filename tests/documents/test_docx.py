@@ -237,3 +237,42 @@ def test_a_damaged_document_is_refused_before_anything_is_translated(damage):
         data[entry + 8] |= 1
     with pytest.raises(UserError, match=r"^x\.docx must be a Word document \(docx\): .+\. Save it again"):
         parse(bytes(data), ".docx", "x.docx")
+
+
+def test_white_space_that_lays_out_the_xml_is_no_text():
+    body = (
+        "<w:p>\n  <w:r>\n    <w:t>A </w:t>\n  </w:r>\n  <w:r>\n    <w:rPr>\n      <w:b />\n    </w:rPr>\n"
+        "    <w:t>red</w:t>\n  </w:r>\n  <w:ins>\n    <w:r>\n      <w:rPr>\n        <w:b />\n      </w:rPr>\n"
+        "      <w:t> </w:t>\n    </w:r>\n  </w:ins>\n  <w:r>\n    <w:t> cat</w:t>\n  </w:r>\n</w:p>\n<w:p />\n"
+    )
+    assert written(read_xml(word_xml(body).encode())) == word_xml(body)
+    new, texts = translated(body, red="rosso")
+    assert texts == ["A <g1>red</g1><g2><g3> </g3></g2> cat"]
+    root = ElementTree.fromstring(word_xml(new))
+    name = f"{{{WORDPROCESSING}}}"
+    assert ["".join(text.itertext()) for text in root.iter(f"{name}t")] == ["A ", "rosso", " ", " cat"]
+    assert [run.find(f"{name}t") is not None for run in root.iter(f"{name}r")] == [True] * 4
+    assert [run.find(f"{name}rPr/{name}b") is not None for run in root.iter(f"{name}r")] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_white_space_does_not_tell_formats_apart():
+    bold = "<w:rPr>\n{}<w:b/>\n</w:rPr>"
+    body = paragraph(run("red ", bold.format(" ")), run("big", bold.format("   ")), run(" cat"))
+    assert translated(body)[1] == ["red big<g1> cat</g1>"]
+
+
+@pytest.mark.parametrize(
+    "control",
+    ["<w:sdt></w:sdt>", "<w:sdt>\n<w:sdtPr/>\n</w:sdt>", "<w:sdt><w:sdtPr><w:id/></w:sdtPr></w:sdt>"],
+)
+def test_a_control_without_content_is_a_point(control):
+    for body in (paragraph(run("red"), control, run(" cat")), paragraph(run("red"), control)):
+        same, texts = translated(body)
+        assert texts == [body.count(" cat") * "red<x1/> cat" or "red<x1/>"]
+        assert control in same
+    assert translated(paragraph(run("red"), "<w:sdt><w:sdtContent/></w:sdt>"))[1] == ["red<g1></g1>"]
