@@ -1,7 +1,7 @@
 """Subtitles, SubRip (srt) and WebVTT (vtt): numbers, names, timings and notes are copied, cues translated.
 
 A sentence over the lines of a cue is translated as one and broken into as many lines again. A sentence over
-several cues is translated cue by cue.
+several cues is translated cue by cue. What stands in braces, "{\\i1}very{\\i0}", moves with its words as tags do.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import html
 import re
 from functools import partial
 
-from keras_transformer.documents.parts import Left, Segment
+from keras_transformer.documents.parts import Code, Codes, Left, Segment, written
 from keras_transformer.text.segmentation import is_copied
 
 _TIMING = re.compile(r"[ \t]*(?:\d+:)?\d+:\d+[.,]\d+[ \t]*-->")
 _LINE_END = re.compile(r"(\r\n|\r|\n)")
-_SPEAKER = re.compile(r"(?:<v[^<>]*>|\{\\[^{}]*\}|\s)*")  # <v Roger>, {\an8}
-_TURN = re.compile(r"\s*(?:<[^<>]*>)*[-–—♪]")  # of a dialogue
-_SENTENCE_END = re.compile(r"[.!?…][\"'”’»)]*(?:</[^<>]*>)*\s*\Z")
+_SPEAKER = re.compile(r"(?:<v[^<>]*>|\{\\(?![bisu]1\})[^{}]*\}|\s)*")  # <v Roger>, {\an8}
+_TURN = re.compile(r"\s*(?:<[^<>]*>|\{\\[^{}]*\})*[-–—♪]")  # of a dialogue
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’»)]*(?:</[^<>]*>|\{\\[^{}]*\})*\s*\Z")
+_OVERRIDE = re.compile(r"\{\\(?:([bisu])([01])|[^{}]*)\}")  # {\i1}, {\i0}; all others stand for a point
 _BLOCK = re.compile(r"\ufeff?(?:WEBVTT|NOTE|STYLE|REGION)\b")  # up to a blank line, and never shown
 # What stands for a character in WebVTT; but not for one that would look like a tag, or like such a reference.
 _REFERENCE = re.compile(r"&(?!lt;|gt;|amp;(?:lt|gt);)#?\w+;")
@@ -72,11 +73,36 @@ def _sentence(lines: list[tuple[str, str]], is_webvtt: bool) -> list[str | Segme
     raw = "".join(line + end for line, end in lines)
     if is_webvtt:
         text = _REFERENCE.sub(_referred, text)
-    if is_copied(text):
+    if is_copied(_OVERRIDE.sub("", text)):
         return [raw]
+    text, codes = _coded(text)
     ends = [end for _, end in lines]
     original = raw[start : len(raw) - len(ends[-1])]
-    return [raw[:start], Segment(text, [original], partial(_broken, ends[:-1], is_webvtt)), ends[-1]]
+    return [raw[:start], Segment(text, [original], partial(_broken, ends[:-1], is_webvtt, codes)), ends[-1]]
+
+
+def _coded(text: str) -> tuple[str, Codes]:
+    """The text with codes for overrides: pairs for what is switched on and, within what else is, off again."""
+    overrides = list(_OVERRIDE.finditer(text))
+    opened: list[int] = []
+    closing: dict[int, int] = {}
+    for index, override in enumerate(overrides):
+        if override[2] == "1":
+            opened.append(index)
+        elif override[2] and opened and overrides[opened[-1]][1] == override[1]:
+            closing[opened.pop()] = index
+    codes, parts, position = Codes(text), [], 0
+    closes: dict[int, str] = {}
+    for index, override in enumerate(overrides):
+        if index in closing:
+            name = codes.add(Code("g", [override[0]], overrides[closing[index]][0]))
+            closes[closing[index]] = f"</{name}>"
+            code = f"<{name}>"
+        else:
+            code = closes.get(index) or f"<{codes.add(Code('x', [override[0]]))}/>"
+        parts += [text[position : override.start()], code]
+        position = override.end()
+    return "".join([*parts, text[position:]]), codes
 
 
 def _referred(reference: re.Match[str]) -> str:
@@ -84,10 +110,14 @@ def _referred(reference: re.Match[str]) -> str:
     return reference[0] if character in "<>" else character
 
 
-def _broken(ends: list[str], is_webvtt: bool, text: str) -> str:
+def _broken(ends: list[str], is_webvtt: bool, codes: Codes, text: str) -> str:
     """A text over as many lines as there were, of like length, broken at spaces outside tags."""
     if is_webvtt:
         text = _REFERS.sub(lambda match: _REFERRED.get(match[0], "&amp;"), text)
+    text = "".join(
+        plain if code is None else code.closing if is_closing else written(code.opening)
+        for plain, code, is_closing in codes.pieces(text)
+    )
     rest, lines = " ".join(text.split()), []
     for index, end in enumerate(ends):
         spaces = [match.start() for match in _BREAK.finditer(rest)]

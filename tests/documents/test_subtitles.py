@@ -118,3 +118,50 @@ def test_references_of_webvtt_are_read_and_written():
     segment.translation = segment.text
     assert written(parts) == "WEBVTT\n\n" + cue.replace("&#38;", "&amp;").replace("&#39;", "'")
     assert texts("1\n" + cue) == [cue.split("\n")[1]]  # SubRip has none
+
+
+@pytest.mark.parametrize(
+    ("cue", "text", "translation", "expected"),
+    [
+        (
+            "This is {\\i1}very{\\i0} big.",
+            "This is <g1>very</g1> big.",
+            "È <g1>molto</g1> grande.",
+            "È {\\i1}molto{\\i0} grande.",
+        ),
+        (
+            "{\\an8}{\\b1}Hello{\\b0} you",
+            "<g1>Hello</g1> you",
+            "<g1>Ciao</g1> tu",
+            "{\\an8}{\\b1}Ciao{\\b0} tu",
+        ),
+        ("One {\\c&HFF&}two{\\c}", "One <x1/>two<x2/>", "Uno <x1/>due<x2/>", "Uno {\\c&HFF&}due{\\c}"),
+        (
+            "{\\i1}a {\\b1}b {\\i0}c{\\b0} <g7>",
+            "<x8/>a <g9>b <x10/>c</g9> <g7>",
+            "<x8/>d <g9>e <x10/>f</g9> <g7>",
+            "{\\i1}d {\\b1}e {\\i0}f{\\b0} <g7>",
+        ),
+        (
+            "{\\i1}I have\nlived.{\\i0}",
+            "<g1>I have lived.</g1>",
+            "<g1>Ho vissuto.</g1>",
+            "{\\i1}Ho\nvissuto.{\\i0}",
+        ),
+    ],
+)
+def test_overrides_in_braces_move_with_their_words(cue, text, translation, expected):
+    start = "1\n00:00:01,000 --> 00:00:02,000\n"
+    parts = read(start + cue)
+    assert written(parts) == start + cue
+    (segment,) = segments(parts)
+    assert segment.text == text
+    segment.translation = translation
+    assert written(parts) == start + expected
+
+
+def test_overrides_hide_neither_turns_nor_the_ends_of_sentences():
+    start = "1\n00:00:01,000 --> 00:00:02,000\n"
+    assert texts(start + "{\\i1}Stop.{\\i0}\nGo on") == ["<g1>Stop.</g1>", "Go on"]
+    assert texts(start + "- Who\n{\\i1}- Me{\\i0}") == ["- Who", "<g1>- Me</g1>"]
+    assert texts(start + "{\\i1}42{\\i0}") == []
