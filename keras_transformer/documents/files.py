@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".txt", ".srt", ".vtt", ".html", ".htm", ".docx")
 _CHARACTERS_AT_ONCE = 4000  # translated together, then written down
-_SIDE_FORMAT = 1  # of the side file; a file of another is not read
+_SIDE_FORMAT = 2  # of the side file; a file of another is not read
 
 
 class FileProgress(NamedTuple):
@@ -56,13 +57,7 @@ class TextTranslator(Protocol):
     """What is needed of a `runtime.translator.Translator`."""
 
     @property
-    def name(self) -> str: ...
-    @property
-    def precision(self) -> str: ...
-    @property
-    def source_language(self) -> str: ...
-    @property
-    def target_language(self) -> str: ...
+    def fingerprint(self) -> str: ...
     def translate(
         self,
         text: list[str],
@@ -101,11 +96,14 @@ def open_file(path: Path) -> OpenFile:
         UserError: it cannot be read, or is not what its suffix says.
     """
     check_suffix(path)
+    return parse(_read(path), path.suffix.lower(), str(path))
+
+
+def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from None
-    return parse(data, path.suffix.lower(), str(path))
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
@@ -128,11 +126,6 @@ def check_suffix(path: Path) -> None:
 def check_paths(source: Path, target: Path) -> None:
     """Raise UserError if `source` cannot be translated into `target`."""
     check_suffix(source)
-    if target.suffix.lower() != source.suffix.lower():
-        raise UserError(
-            f"the translation must be a {source.suffix} like its source, got {target.name!r}. Name it "
-            f"{target.with_suffix(source.suffix).name}."
-        )
     try:
         is_target, is_folder = target.exists(), target.is_dir()
     except OSError as error:  # a name that is too long
@@ -143,6 +136,11 @@ def check_paths(source: Path, target: Path) -> None:
         raise _unreadable(source, error) from None
     if is_folder:
         raise UserError(f"the translation must be a file, got the folder {target}. Name a new file.")
+    if target.suffix.lower() != source.suffix.lower():
+        raise UserError(
+            f"the translation must be a {source.suffix} like its source, got {target.name!r}. Name it "
+            f"{target.stem}{source.suffix}."
+        )
     if is_same:
         raise UserError(
             f"the translation must be another file than its source, got {target}. Name a new file."
@@ -200,8 +198,9 @@ def translate_file(
         UserError: a file cannot be read or written, or is not what its suffix says.
     """
     check_paths(source, target)
-    file = open_file(source)
-    side = _SideFile(target, _key(translator, search, source.read_bytes()))
+    data = _read(source)
+    file = parse(data, source.suffix.lower(), str(source))
+    side = _SideFile(target, _key(translator, search, data))
     done = side.read(len(file.segments))
     kept: list[str] = []
     flags: Counter[str] = Counter()
@@ -262,12 +261,7 @@ def _key(translator: TextTranslator, search: SearchChoice, data: bytes) -> dict[
         "format": _SIDE_FORMAT,
         "source": hashlib.sha256(data).hexdigest(),
         "search": list(search),
-        "model": [
-            translator.name,
-            translator.precision,
-            translator.source_language,
-            translator.target_language,
-        ],
+        "model": translator.fingerprint,
     }
 
 
@@ -298,7 +292,8 @@ class _SideFile:
         return self._path.open("a", encoding="utf-8", newline="\n")
 
     def remove(self) -> None:
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the translation is there: what is left beside it does no harm
+            self._path.unlink()
 
 
 def _note(text: str, flags: Sequence[str]) -> str:

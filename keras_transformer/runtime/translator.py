@@ -6,6 +6,8 @@ between the spaces and line breaks they stood in.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
@@ -154,6 +156,12 @@ class Translator:
     def precision(self) -> str:
         """How the weights are held: "fp32", "fp16" or "int8"."""
         return self._engine.precision
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides on translations: models of one name differ in it, and so does the shortlist's use."""
+        what = [self._manifest.to_dict(), self.precision, self._engine.shortlist is not None]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
     @overload
     def translate(

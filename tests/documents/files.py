@@ -16,7 +16,7 @@ WORDPROCESSING = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 class Shouting:
     """The whole way through `text`, with a model that answers in capitals and knows no word."""
 
-    name, precision, source_language, target_language = "shouting", "fp32", "en", "it"
+    fingerprint = "shouting"
 
     def __init__(self, speak=str.upper, fail_after=None):
         self.speak = speak

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_what_was_done_is_used_for_the_same_file_and_model_only(tmp_path, small_
         text = LINES.replace("cat", "dog")
         paths[0].write_text(text)
     elif what == "model":
-        translator.name = "another"
+        translator.fingerprint = "another"
     elif what == "search":
         search = SearchChoice(beam_size=4)
     elif what == "damaged":
@@ -153,6 +154,9 @@ def test_a_translation_that_lost_a_code_is_not_used_and_reported(tmp_path):
         ),
         ("a.txt", "b" * 300 + ".txt", r"^cannot write .*: file name too long\. Name another file\.$"),
         ("a" * 300 + ".txt", "b.txt", r"^cannot read .*: file name too long\. Name a file to translate\.$"),
+        ("a.txt", "", r"^the translation must be a file, got the folder .*\. Name a new file\.$"),
+        ("a.txt", "/", r"^the translation must be a file, got the folder .*\. Name a new file\.$"),
+        ("a.txt", "..", r"^the translation must be a file, got the folder .*\.\.\. Name a new file\.$"),
         ("a.txt", "no/b.txt", r"^cannot write .*b\.txt: no such file or directory\. Name another file\.$"),
     ],
 )
@@ -203,7 +207,7 @@ def test_the_side_file_holds_json_lines(tmp_path, small_batches):
     with pytest.raises(KeyboardInterrupt):
         translate_file(Shouting(fail_after=5), tmp_path / "a.txt", tmp_path / "b.txt")
     key, *lines = map(json.loads, (tmp_path / "b.txt.part.jsonl").read_text().splitlines())
-    assert key["model"] == ["shouting", "fp32", "en", "it"]
+    assert key["model"] == "shouting"
     assert lines[0] == ["THE CAT NUMBER 1 SLEEPS.", []]
 
 
@@ -261,3 +265,47 @@ def test_a_link_and_the_rights_of_what_is_replaced_stay(tmp_path):
     assert (tmp_path / "folder" / "real.txt").read_text() == "A CAT."
     assert (tmp_path / "folder" / "real.txt").stat().st_mode & 0o777 == 0o640
     assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["real.txt"]
+
+
+def test_a_path_without_a_name_is_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("A cat.")
+    for target in (".", ""):
+        with pytest.raises(
+            UserError, match=r"^the translation must be a file, got the folder \.\. Name a new"
+        ):
+            check_paths(Path("a.txt"), Path(target))
+
+
+def test_a_source_that_changes_meanwhile_is_noted_as_it_was_read(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("A cat.")
+    read, times = Path.read_bytes, []
+
+    def noted(path):
+        times.append(path.name)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
+    translate_file(Shouting(), tmp_path / "a.txt", tmp_path / "b.txt")
+    assert times == ["a.txt"]
+
+
+def test_a_side_file_that_cannot_be_removed_is_no_failure(tmp_path, monkeypatch):
+    def refuse(path, missing_ok=False):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a.txt").write_text("A cat.")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert translate_file(Shouting(), tmp_path / "a.txt", tmp_path / "b.txt").segments == 1
+    assert (tmp_path / "b.txt").read_text() == "A CAT."
+
+
+def test_bytes_that_are_no_utf_8_survive_the_shipped_model(tmp_path):
+    page = '<meta charset="utf-8"><p title="A caf\udce9.">I like this caf\udce9 very much. It is good.</p>'
+    source, target = tmp_path / "a.html", tmp_path / "b.html"
+    source.write_bytes(page.encode("utf-8", "surrogateescape"))
+    translate_file(Translator.from_pretrained(num_threads=1), source, target)
+    new = target.read_bytes()
+    assert new.count(b"caf\xe9") == 2
+    assert "Mi piace" in new.decode("utf-8", "replace")
+    assert "È".encode() in new  # what is new is in the page's encoding

@@ -172,6 +172,9 @@ def test_the_searches_of_a_batch_find_what_the_scheduler_finds(engine, monkeypat
 def test_the_translator_uses_it_and_says_what_it_needs(folder, tmp_path):
     translator = Translator.from_pretrained(folder, "cpu", 1, precision="fp32", shortlist=True)
     assert translator.translate(runs.SENTENCES[1]).text
+    without = Translator.from_pretrained(folder, "cpu", 1, precision="fp32")
+    other = Translator.from_pretrained(folder, "cpu", 1, precision="int8")
+    assert len({one.fingerprint for one in (translator, without, other)}) == 3
     refused = (
         "`shortlist` must run with a decoder that can do without its projection, fp16 on cpu cannot. "
         "Take int8 or fp32 on the CPU, or export the model again."

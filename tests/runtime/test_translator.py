@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from keras_transformer.decoding import Cancellation, Cancelled
 from keras_transformer.errors import UserError
 from keras_transformer.runtime import translator as module
+from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.runtime.translator import Translator
 from keras_transformer.text import reading
 from tests.onnx_export import runs
@@ -473,6 +474,19 @@ def test_cancelled_in_the_middle_and_usable_afterwards(bundle_folder, num_thread
 
 def test_the_device_is_the_one_that_runs(bundle_folder):
     assert Translator.from_pretrained(bundle_folder, "cpu").device == "cpu"
+
+
+def test_models_of_one_name_have_fingerprints_of_their_own(bundle_folder, tmp_path):
+    first = Translator.from_pretrained(bundle_folder, "cpu", 1)
+    config = runs.config(max_length=64, dropout_rate=0.0)
+    weights = runs.weights_of(config)
+    precisions = tuple(Bundle.open(bundle_folder).manifest.precisions)
+    changed = {name: value * np.float32(1.5) for name, value in weights.items()}
+    for name, values, is_same in (("same", weights, True), ("other", changed, False)):
+        runs.write_bundle(tmp_path / name, config, values, precisions)
+        second = Translator.from_pretrained(tmp_path / name, "cpu", 1)
+        assert (second.name, second.precision) == (first.name, first.precision)
+        assert (second.fingerprint == first.fingerprint) is is_same
 
 
 def test_several_workers_give_the_same_in_the_same_order(bundle_folder):
