@@ -108,7 +108,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to run; auto (the default) takes the GPU where there is one",
     )
     parser.add_argument(
-        "--threads", metavar="N", type=_positive, help="CPU threads of the engine; default: all cores"
+        "--threads", metavar="N", type=_threads, help="CPU threads of the engine; default: all cores"
     )
     parser.add_argument(
         "--shortlist",
@@ -234,6 +234,7 @@ def _drop_stdout() -> None:
 def _run(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         if options.file is not None:
+            _check_lines(options.file)
             name = str(options.file)
             stream: BinaryIO = stack.enter_context(open_input(options.file))
         elif sys.stdin is None:
@@ -254,6 +255,17 @@ def _run(options: argparse.Namespace) -> int:
 
         translate_lines(translate, read_lines(stream, name), sys.stdout.buffer, options.json)
     return 0
+
+
+def _check_lines(path: Path) -> None:
+    """Raise UserError for a document: its lines are not its text."""
+    from keras_transformer.documents.files import SUFFIXES
+
+    if path.suffix.lower() in SUFFIXES and path.suffix.lower() != ".txt":
+        raise UserError(
+            f"FILE must be a text to translate line by line, got the document {path}. "
+            f"Translate it with --file {path} OUT{path.suffix}."
+        )
 
 
 def _run_file(options: argparse.Namespace) -> int:
@@ -302,6 +314,15 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def _threads(text: str) -> int:
+    from keras_transformer.runtime.devices import MOST_THREADS  # here: it loads onnxruntime
+
+    threads = _positive(text)
+    if threads > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"must be at most {MOST_THREADS}, got {text!r}")
+    return threads
 
 
 def _beam_size(text: str) -> int:

@@ -165,6 +165,27 @@ def test_threads_must_be_a_positive_number(value, capsys):
     assert f"argument --threads: must be a whole number of at least 1, got {value!r}" in output.err
 
 
+def test_more_threads_than_any_machine_has_cores_are_refused(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        translate.build_parser().parse_args(["--threads=1025"])  # nothing is loaded
+    assert exit_.value.code == 2
+    assert "argument --threads: must be at most 1024, got '1025'" in capsys.readouterr().err
+    assert translate.build_parser().parse_args(["--threads=1024"]).threads == 1024
+
+
+@pytest.mark.parametrize("name", ["letter.docx", "page.HTML", "film.srt"])
+def test_a_document_is_sent_to_the_option_for_documents(name, tmp_path, capsys):
+    (tmp_path / name).write_bytes(b"PK\xff")
+    assert translate.main([str(tmp_path / name)]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    path = tmp_path / name
+    assert output.err == (
+        f"error: FILE must be a text to translate line by line, got the document {path}. "
+        f"Translate it with --file {path} OUT{path.suffix}.\n"
+    )
+
+
 @pytest.mark.parametrize("kind", ["missing", "folder"])
 def test_a_file_that_cannot_be_read_is_named(kind, tmp_path, capsys):
     path, reason = (tmp_path / "no.txt", "no such file or directory")

@@ -19,6 +19,7 @@ from keras_transformer.runtime.decode_state import DecodeState
 from keras_transformer.runtime.device_memory import DeviceMover
 from keras_transformer.runtime.devices import (
     DEVICES,
+    MOST_THREADS,
     PROVIDERS,
     choose_device,
     choose_precision,
@@ -112,8 +113,10 @@ class Engine:
         """
         if device not in DEVICES:
             raise UserError(f"`device` must be one of {', '.join(DEVICES)}, got {device!r}.")
-        if num_threads is not None and num_threads < 1:
-            raise UserError(f"`num_threads` must be at least 1, got {num_threads}. Leave it out.")
+        if num_threads is not None and not 1 <= num_threads <= MOST_THREADS:
+            raise UserError(
+                f"`num_threads` must be from 1 to {MOST_THREADS}, got {num_threads}. Leave it out."
+            )
         chosen, note = choose_device(bundle.manifest, device, precision)
         if chosen == "cuda":
             try:

@@ -220,12 +220,19 @@ def test_a_bundle_for_the_cpu_alone(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         ({"device": "gpu"}, "`device` must be one of auto, cpu, cuda, got 'gpu'."),
-        ({"num_threads": 0}, "`num_threads` must be at least 1, got 0. Leave it out."),
+        ({"num_threads": 0}, "`num_threads` must be from 1 to 1024, got 0. Leave it out."),
     ],
 )
 def test_arguments_that_break_a_rule(bundle, arguments, message):
     with pytest.raises(UserError, match=rf"\A{re.escape(message)}\Z"):
         Engine.load(bundle, **arguments)
+
+
+def test_more_threads_than_a_machine_can_start_are_refused_before_any_is():
+    with pytest.raises(
+        UserError, match=r"\A`num_threads` must be from 1 to 1024, got 1025\. Leave it out\.\Z"
+    ):
+        Engine.load(None, "cpu", 1025)
 
 
 def test_a_graph_that_does_not_load(tmp_path, bundle):
