@@ -7,8 +7,7 @@ words ("Tom", "Monday", "TV", "I", "house") is read from a list of the language;
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from functools import cache
 from importlib import resources
@@ -16,7 +15,6 @@ from typing import NamedTuple
 
 # Letters only: "Z1", "x86" and "U.S." keep their case.
 _WORD = re.compile(r"(?<![\w{])(?![^\W\d_]\.\w)(?<![^\W\d_]\.)[^\W\d_]+(?![\w}])")
-_MID_SENTENCE = re.compile(r"(?<=[\w,;][ ’'])[^\W\d_]+")
 _SHORT_WORD = 3  # letters: "of", "the", "And" may stand small in a title
 _EMPHASIS = 4  # letters: "VERY" is emphasis; "US" and "WHO" may be names
 _ACRONYMS = frozenset(
@@ -107,29 +105,6 @@ def usual_forms(language: str) -> Mapping[str, str]:
         return {}
     words = (line for line in file.read_text("utf-8").splitlines() if not line.startswith("#"))
     return {word.lower(): word for word in words}
-
-
-def count_usual_forms(sentences: Iterable[str], fewest: int = 2) -> list[str]:
-    """What the lists in `usual_forms/` are made with: each word in the form it mostly has inside a sentence.
-
-    Args:
-        sentences: Many sentences in normal case.
-        fewest: How often a word must be seen.
-
-    Returns:
-        Words in order, one form each; without those that have no usual form.
-    """
-    seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for sentence in sentences:
-        if not sentence.isupper():
-            for word in _MID_SENTENCE.findall(sentence):
-                seen[word.lower()][word] += 1
-    found = []
-    for forms in seen.values():
-        (form, count), total = forms.most_common(1)[0], forms.total()
-        if total >= fewest and 2 * count > total:
-            found.append(form)
-    return sorted(found, key=lambda word: (word.lower(), word))
 
 
 def _style(words: list[str], usual: Mapping[str, str], spaced: bool) -> Style:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from keras_transformer.text.casing import (
     Style,
     capitalise_first,
-    count_usual_forms,
     emphasised,
     restore_case,
     usual_case,
@@ -83,18 +82,6 @@ def test_emphasis_is_a_common_word_in_capitals():
     sentence = "This is VERY good for the US, NATO and the XYZQ."
     assert emphasised(sentence, "en") == ["VERY"]
     assert without_emphasis(sentence, "en") == "This is very good for the US, NATO and the XYZQ."
-
-
-def test_usual_forms_are_counted_inside_sentences():
-    sentences = [
-        "The cat and Tom, the dog.",
-        "Here is the cat of Tom.",
-        "HERE IS THE CAT",
-        "I like it, I do.",
-        "so I go",
-    ]
-    assert count_usual_forms(sentences) == ["cat", "I", "the", "Tom"]
-    assert count_usual_forms(["see the May, see the may"], fewest=1) == ["see", "the"]
 
 
 @pytest.mark.parametrize("language", ["en", "it"])
