@@ -10,9 +10,7 @@ from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.runtime.manifest import Manifest
 
 DEVICES = ("auto", "cpu", "cuda")
-MOST_THREADS = (
-    1024  # more than machines have cores; each session starts as many, and far more stop the machine
-)
+MOST_THREADS = 1024  # more than machines have cores; each session starts as many: far more stop the machine
 # What a device can run, the best first. CUDA has no kernel for GroupQueryAttention in float32, nor for the
 # integer products: onnxruntime would run these nodes on the CPU without a word.
 _CHOICES = {"cpu": ("int8", "fp32", "fp16"), "cuda": ("fp16",)}
