@@ -105,20 +105,18 @@ class Documents:
         one, self._running = self._running, None
         if one is None:
             return
-        if one.cancellation.cancelled and isinstance(result, Exception):
-            self._ended.clear()
-            self._status.show_progress(None)
-            self._rest()
-            self._status.show_message(self._say("cancelled"))
-            return
-        self._ended.append((one, result))
-        if self._waiting:
+        if not (one.cancellation.cancelled and isinstance(result, Exception)):
+            self._ended.append((one, result))
+        if self._waiting:  # after a cancel too: these were asked for since
             self._next()
             return
         ended, self._ended = self._ended, []
         self._status.show_progress(None)
         self._rest()
-        self._tell(ended)
+        if ended:
+            self._tell(ended)
+        else:
+            self._status.show_message(self._say("cancelled"))
 
     def _tell(self, ended: list[tuple[_Document, FileAnswer | Exception]]) -> None:
         failed = [(one, result) for one, result in ended if isinstance(result, Exception)]
@@ -132,9 +130,8 @@ class Documents:
             sentence = self._say("files.done", name=ended[0][0].target.name)
         else:
             sentence = self._say("files.done.many", done=len(answers), total=len(ended))
-        kept, left = (
-            sum(len(texts) for texts in found) for found in zip(*map(_untranslated, answers), strict=True)
-        )
+        kept = sum(len(answer.kept) for answer in answers)
+        left = sum(len(answer.left) for answer in answers)
         notes = [self._say.note(answer.flags) for answer in answers if not answer.kept]
         notes += [self._say("files.kept", count=self._say.number(kept))] if kept else []
         notes += [self._say("files.left", count=self._say.number(left))] if left else []
@@ -147,15 +144,11 @@ class Documents:
         if isinstance(result, Exception):
             return self._say("error.file", name=one.source.name, reason=reason_of(result))
         lines = []
-        for key, texts in zip(("files.kept", "files.left"), _untranslated(result), strict=True):
+        for key, texts in (("files.kept", result.kept), ("files.left", result.left)):
             if texts:
                 lines.append(self._say(key, count=self._say.number(len(texts))))
                 lines += [f"    {' '.join(text.split())}" for text in texts]
         return "\n".join([one.target.name, *lines]) if lines else ""
-
-
-def _untranslated(answer: FileAnswer) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return answer.kept, answer.left
 
 
 def reason_of(error: Exception) -> str:

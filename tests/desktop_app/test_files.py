@@ -202,6 +202,52 @@ def test_of_several_documents_the_one_that_fails_is_told_in_the_end(window, docu
     assert "a.txt was not translated: " in window.status._details
 
 
+def test_of_documents_that_all_fail_each_is_told_with_its_reason(window, documents, monkeypatch, tmp_path):
+    sources = [tmp_path / name for name in ("a.txt", "b.txt")]
+    for source in sources:
+        source.write_text("x", encoding="utf-8")
+    answering(monkeypatch, askdirectory=tmp_path)
+    documents.error = ValueError("no paragraphs")
+    documents.go.set()
+    window.files.translate_paths(sources)
+    pump(window.root, lambda: window.status.sentence == "0 of 2 files are written.")
+    assert window.status._details == (
+        "a.txt was not translated: no paragraphs\n\nb.txt was not translated: no paragraphs"
+    )
+
+
+def test_a_document_that_is_asked_for_after_escape_is_translated(window, documents, tmp_path):
+    press(window.source.text, "<Control-t>")
+    pump(window.root, window.status._bar.winfo_ismapped)
+    window.files.cancel()
+    window.files.translate_paths([tmp_path / "in.txt"])  # the first one has not ended yet
+    pump(window.root, lambda: not window.files.documents._waiting)
+    documents.go.set()
+    pump(window.root, lambda: window.status.sentence == "in.it.txt is written.")
+    assert not window.files.busy
+
+
+def test_escape_leaves_the_report_on_the_documents_that_are_done(window, monkeypatch, tmp_path):
+    sources = [tmp_path / name for name in ("a.txt", "b.txt")]
+    for source in sources:
+        source.write_text("x", encoding="utf-8")
+
+    def translate(source, target, cancellation, on_progress):
+        if source.stem == "a":
+            return FileAnswer((), ("kept as it was",))
+        while not cancellation.cancelled:
+            time.sleep(0.001)
+        raise RuntimeError("cancelled")
+
+    answering(monkeypatch, askdirectory=tmp_path)
+    monkeypatch.setattr(window.live, "model", scripted_model(translate_file=translate, file_types=(".txt",)))
+    window.files.translate_paths(sources)
+    pump(window.root, lambda: len(window.files.documents._ended) == 1)
+    press(window.source.text, "<Escape>")
+    sentence = "a.it.txt is written. Not translated, as it was: 1."
+    pump(window.root, lambda: window.status.sentence == sentence)
+
+
 def test_escape_drops_the_documents_that_wait(window, documents, monkeypatch, tmp_path):
     sources = [tmp_path / name for name in ("a.txt", "b.txt")]
     for source in sources:
