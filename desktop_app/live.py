@@ -231,13 +231,12 @@ class LiveTranslation:
                 pass  # an earlier text's outcome
 
     def _show_loaded(self, model: LoadedModel) -> None:
-        changed = self.model is not None
         self.model, self.load_error, self._loading, self._facts = model, None, False, None
         self.show_rest()
         self._show_facts()
         for listener in self.on_loaded:
             listener(model)
-        if changed:
+        if self._awaited_id is None:  # else the text waits in the service already
             self.translate_now()
 
     def _show_load_failed(self, error: Exception) -> None:

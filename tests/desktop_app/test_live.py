@@ -267,6 +267,18 @@ def test_a_model_that_cannot_be_loaded_is_said_and_the_old_one_goes_on(open_wind
     assert window.live.load_error is None
 
 
+def test_a_text_typed_before_any_model_could_be_loaded_is_translated_by_the_next(open_window, tmp_path):
+    def load():
+        raise ValueError("no weights")
+
+    window = open_window(load, wait=False, load_other=lambda folder: scripted_model)
+    window.source.set_text("early")
+    pump(window.root, lambda: "could not be loaded: no weights" in window.status.sentence)
+    pump_for(window.root, 0.6)  # the pause in typing is over
+    window.pick_model(tmp_path)
+    pump(window.root, lambda: window.target.get_text() == "EARLY")
+
+
 def test_without_any_model_the_window_stays_and_says_why(open_window):
     def load():
         raise ValueError("no weights")
