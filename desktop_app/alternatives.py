@@ -98,6 +98,8 @@ class Alternatives:
         menu.bind("<Unmap>", lambda _: text.after(100, lambda: self._close(menu)))
         box = text.bbox(self._target.index(lit.begin)) or (0, 0, 0, 0)
         menu.tk_popup(text.winfo_rootx() + box[0], text.winfo_rooty() + box[1] + box[3])
+        if self._theme.windowing_system != "x11":  # a menu of the desktop's: gone by now, and never unmapped
+            text.after(100, lambda: self._close(menu))
 
     def _choose(self, lit: LitWord, word: str) -> None:
         inspector = self._live.inspector

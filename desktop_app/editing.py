@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tkinter
 
-from desktop_app.actions import spellings
+from desktop_app.actions import KEYS, spellings
 from desktop_app.panes import TextPane
 from desktop_app.plain_text import clean_text
 
@@ -26,6 +26,8 @@ class Editing:
         text.bind("<<SelectAll>>", lambda _: self.select_all())
         text.bind("<<Copy>>", lambda _: self.copy())
         text.bind("<Button-1>", lambda _: text.focus_set(), add=True)  # Tk skips a disabled text
+        for key in KEYS["redo"]:  # menu and help say so; Tk on Windows knows Ctrl+Y only
+            text.event_add("<<Redo>>", *(f"<{spelling}>" for spelling in spellings(key)))
         if pane.editable:
             text.bind("<<Cut>>", lambda _: self.cut())
             text.bind("<<Paste>>", lambda _: self.paste())

@@ -32,6 +32,13 @@ class Marks:
 
     def _mark(self) -> None:
         self._target.text.tag_remove(_TAG, "1.0", "end")
-        for place in self._live.shown.places if self._live.shown is not None else ():
+        shown = self._live.shown
+        offsets: list[int] = []
+        for place in shown.places if shown is not None else ():
             if MARKED_FLAGS & set(place.flags):
-                self._target.tag(_TAG, place.target_begin, place.target_end)
+                # Neighbours are one range: Tk takes its time for each of thousands.
+                if shown and offsets and shown.target[offsets[-1] : place.target_begin] in (" ", "\n"):
+                    offsets[-1] = place.target_end
+                else:
+                    offsets += place.target_begin, place.target_end
+        self._target.tag(_TAG, *offsets)

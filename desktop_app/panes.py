@@ -147,8 +147,9 @@ class TextPane(ttk.Frame):
         """Return the Tk index of the character with `offset` characters before it."""
         begins = self._line_begins()
         line = bisect.bisect_right(begins, offset)
-        text = clean_text(self.text.get(f"{line}.0", f"{line}.end"))
-        return f"{line}.{tk_length(text[: offset - begins[line - 1]])}"
+        return (
+            f"{line}.{tk_length(self.get_text()[begins[line - 1] : offset])}"  # Tk is not asked: it is slow
+        )
 
     def offset_at(self, x: int, y: int) -> int | None:
         """Return the offset of the character under a point of the text, None beside the text."""
@@ -163,9 +164,10 @@ class TextPane(ttk.Frame):
         last = f"@{self.text.winfo_width()},{self.text.winfo_height()}"
         return self.offset("@0,0"), self.offset(f"{last} lineend")
 
-    def tag(self, name: str, begin: int, end: int) -> None:
-        """Give the characters from `begin` to `end` a tag."""
-        self.text.tag_add(name, self.index(begin), self.index(end))
+    def tag(self, name: str, *offsets: int) -> None:
+        """Give a tag to the characters from the first offset to the second, from the third to the fourth, …"""
+        if offsets:
+            self.text.tag_add(name, *map(self.index, offsets))
 
     def _line_begins(self) -> list[int]:
         if not self._begins:

@@ -67,6 +67,7 @@ class Theme:
         if dpi is not None:
             root.tk.call("tk", "scaling", dpi / _POINTS_PER_INCH)
         self._root = root
+        self.windowing_system = str(root.tk.call("tk", "windowingsystem"))  # "x11", "win32" or "aqua"
         self._scale = max(1.0, root.winfo_fpixels("1i") / _NOMINAL_DPI)
         self._style = ttk.Style(root)
         self._listeners: list[weakref.WeakMethod[Callable[[], None]]] = []
@@ -165,24 +166,37 @@ class Theme:
         window.deiconify()
 
     def _apply(self, dark: bool) -> None:
-        root, style = self._root, self._style
+        style = self._style
         self.palette = DARK if dark else LIGHT
-        # The desktop's own widgets where there are any; they follow a light theme only (aqua: both).
-        native = {"aqua": "aqua", "win32": "vista"}.get(root.tk.call("tk", "windowingsystem"), "clam")
-        self.is_native = native == "aqua" or (native == "vista" and not dark)
-        style.theme_use(native if self.is_native else "clam")
+        # The desktop's own widgets where there are any; those of Windows are light only.
+        controls = {"aqua": "aqua", "win32": "clam" if dark else "vista"}.get(self.windowing_system, "clam")
+        self.is_native = controls == "aqua"  # all colours are the desktop's, and follow it by themselves
+        style.theme_use(controls)
         style.configure("Heading.TLabel", font=self.heading_font)
         style.configure("Treeview", rowheight=self._row_height())
         if not self.is_native:
-            self._colour_plain(root)
+            self._colour_root()
+        if controls == "clam":
+            self._colour_plain()
             self._colour_controls()
 
     def _row_height(self) -> int:
         return tkfont.nametofont("TkDefaultFont", root=self._root).metrics("linespace") + self.pixels(8)
 
-    def _colour_plain(self, root: tkinter.Tk) -> None:
-        colours, style = self.palette, self._style
+    def _colour_root(self) -> None:
+        """Colour what no ttk style reaches."""
+        colours, root = self.palette, self._root
         root.configure(background=colours.window)
+        for option, colour in (
+            ("background", colours.pane),
+            ("foreground", colours.text),
+            ("selectBackground", colours.selection),
+            ("selectForeground", colours.text),
+        ):
+            root.option_add(f"*TCombobox*Listbox.{option}", colour)
+
+    def _colour_plain(self) -> None:
+        colours, style = self.palette, self._style
         style.configure(
             ".", background=colours.window, foreground=colours.text, bordercolor=colours.border,
             lightcolor=colours.window, darkcolor=colours.window, troughcolor=colours.window,
@@ -218,7 +232,7 @@ class Theme:
             style.map(f"{side}.TScrollbar", background=thumb, lightcolor=thumb, darkcolor=thumb)
 
     def _colour_controls(self) -> None:
-        colours, style, root = self.palette, self._style, self._root
+        colours, style = self.palette, self._style
         padding = (self.pixels(10), self.pixels(4))
         style.configure(
             "TButton", background=colours.control, relief="raised", lightcolor=colours.control,
@@ -245,18 +259,17 @@ class Theme:
                 selectbackground=[("!focus", colours.pane)], selectforeground=[("!focus", colours.text)],
                 lightcolor=[("focus", colours.pane)], background=[("active", colours.control_active)],
             )  # fmt: skip
-        for kind in ("TCheckbutton", "TRadiobutton"):
-            style.configure(
-                kind, indicatorbackground=colours.pane, indicatorforeground=colours.text,
-                upperbordercolor=colours.muted, lowerbordercolor=colours.muted,
-                indicatorsize=self.pixels(12), padding=(0, self.pixels(3)),
-                indicatormargin=(self.pixels(2), self.pixels(2), self.pixels(6), self.pixels(2)),
-            )  # fmt: skip
-            style.map(
-                kind, background=[("active", colours.window)],
-                indicatorbackground=[("pressed", colours.control_active)],
-                upperbordercolor=[("focus", colours.accent)], lowerbordercolor=[("focus", colours.accent)],
-            )  # fmt: skip
+        style.configure(
+            "TCheckbutton", indicatorbackground=colours.pane, indicatorforeground=colours.text,
+            upperbordercolor=colours.muted, lowerbordercolor=colours.muted,
+            indicatorsize=self.pixels(12), padding=(0, self.pixels(3)),
+            indicatormargin=(self.pixels(2), self.pixels(2), self.pixels(6), self.pixels(2)),
+        )  # fmt: skip
+        style.map(
+            "TCheckbutton", background=[("active", colours.window)],
+            indicatorbackground=[("pressed", colours.control_active)],
+            upperbordercolor=[("focus", colours.accent)], lowerbordercolor=[("focus", colours.accent)],
+        )  # fmt: skip
         style.configure("Treeview", background=colours.pane, fieldbackground=colours.pane)
         style.map(
             "Treeview",
@@ -265,15 +278,6 @@ class Theme:
         )
         style.configure("Treeview.Heading", background=colours.control, padding=self.pixels(4))
         style.map("Treeview.Heading", background=[("active", colours.control_active)])
-        style.configure("TNotebook.Tab", padding=padding, background=colours.window)
-        style.map("TNotebook.Tab", background=[("selected", colours.control)])
-        for option, colour in (
-            ("background", colours.pane),
-            ("foreground", colours.text),
-            ("selectBackground", colours.selection),
-            ("selectForeground", colours.text),
-        ):
-            root.option_add(f"*TCombobox*Listbox.{option}", colour)
 
 
 def _keep_focus(root: tkinter.Tk) -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from desktop_app.editing import selected_text
+from desktop_app.editing import Editing, selected_text
 from desktop_app.service import Answer
 from tests.desktop_app.conftest import pump
 from tests.desktop_app.driving import press, settled, type_keys
@@ -165,6 +165,37 @@ def test_undo_of_a_paste_over_a_long_line(open_window):
     assert window.source.get_text() == f"first\n{ONE_LINE[:10]}short\nlast"
     press(window.source.text, "<<Undo>>")
     assert window.source.get_text() == f"first\n{ONE_LINE}\nlast"
+
+
+def test_redo_has_the_keys_that_the_menu_shows_where_tk_has_others(open_window):
+    window = open_window()
+    text, known = window.source.text, window.root.event_info("<<Redo>>")
+    window.root.event_delete("<<Redo>>", *known)
+    window.root.event_add("<<Redo>>", "<Control-y>")  # as on Windows
+    try:
+        Editing(window.source)
+        window.source.set_text("typed")
+        press(text, "<<Undo>>")
+        assert window.source.get_text() == ""
+        press(text, "<Control-Shift-Z>")
+        assert window.source.get_text() == "typed"
+    finally:
+        window.root.event_delete("<<Redo>>")
+        window.root.event_add("<<Redo>>", *known)
+
+
+def test_many_places_are_tagged_without_asking_tk_for_each(open_window, monkeypatch):
+    window = open_window()
+    pane = window.target
+    pane.set_text("one 😀 two\n" * 1000)
+    calls = []
+    for name in ("get", "index", "tag_add"):
+        method = getattr(pane.text, name)
+        count = lambda *given, name=name, method=method: calls.append(name) or method(*given)  # noqa: E731
+        monkeypatch.setattr(pane.text, name, count)
+    pane.tag("marked", *(offset for line in range(1000) for offset in (10 * line + 6, 10 * line + 9)))
+    assert calls == ["tag_add"]
+    assert [str(index) for index in pane.text.tag_ranges("marked")][-2:] == ["1000.7", "1000.10"]
 
 
 def test_typing_and_deleting_are_steps_of_their_own(open_window):

@@ -61,3 +61,21 @@ def test_listeners_hear_of_another_look_once(root):
     theme.set_dark(True)
     assert theme.dark
     assert pane.heard == 1
+
+
+def test_light_comes_back_where_light_controls_are_the_desktops(root):
+    import tkinter
+    from tkinter import ttk
+
+    theme = Theme(root, dark=True)
+    theme.windowing_system = "win32"
+    text, menu = tkinter.Text(root), tkinter.Menu(root)
+    if "vista" not in ttk.Style(root).theme_names():
+        ttk.Style(root).theme_create("vista", parent="default")
+    for dark, colours in ((True, DARK), (False, LIGHT)):
+        theme.set_dark(dark)
+        theme.style_text(text)
+        theme.style_menu(menu)
+        assert text.cget("background") == colours.pane
+        assert [str(one.cget("background")) for one in (root, menu)] == [colours.window] * 2
+    assert ttk.Style(root).theme_use() == "vista"
