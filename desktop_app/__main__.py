@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import os
@@ -74,7 +75,8 @@ def check_folder(folder: Path | None) -> None:
     from keras_transformer.runtime.bundle import Bundle
     from keras_transformer.runtime.names import MANIFEST_FILE
 
-    if folder is not None and not (folder / MANIFEST_FILE).is_file():
+    # Not `Path.is_file`: it raises where a folder cannot be looked into or its name is too long.
+    if folder is not None and not os.path.isfile(folder / MANIFEST_FILE):
         Bundle.open(folder)  # raises, and says what a bundle is
 
 
@@ -121,11 +123,11 @@ def open_root() -> tkinter.Tk:
 
 
 def remembered_folder(chosen: settings.WindowSettings) -> Path | None:
-    """Return the model picked last, None where it has gone or none was picked."""
+    """Return the model picked last, None where it cannot be reached or none was picked."""
     from keras_transformer.runtime.names import MANIFEST_FILE
 
     folder = Path(chosen.model)
-    return folder if chosen.model and (folder / MANIFEST_FILE).is_file() else None
+    return folder if chosen.model and os.path.isfile(folder / MANIFEST_FILE) else None
 
 
 def run(model: Path | None, device: str, crash_log: CrashLog) -> int:
@@ -224,6 +226,17 @@ def _trace(error: Exception) -> Exception | None:
     return None if isinstance(error, UserError) else error
 
 
+def _tell(error: UserError) -> None:
+    """Say why no window opens: in the terminal, or where there is none (pythonw, the frozen program) in a box."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"error: {error}\n")
+        return
+    with contextlib.suppress(Exception):  # no tkinter or no display: there is nowhere to say it
+        from tkinter import messagebox
+
+        messagebox.showerror("Keras Transformer", str(error))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = build_parser().parse_args(arguments)
@@ -234,7 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
         check_folder(options.model)
         return run(options.model, options.device, crash_log)
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        _tell(error)
         return _EXIT_USER_ERROR
 
 

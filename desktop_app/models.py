@@ -101,24 +101,13 @@ class Models:
         by_name = lambda model: (model.name.lower(), model.folder.name)  # noqa: E731
         return sorted(installed, key=by_name) + sorted(shipped, key=by_name)
 
-    def pick(
-        self, source_language: str, target_language: str, preferred: Path | None = None
-    ) -> InstalledModel | None:
-        """Return the model for a pair of languages, or None where there is none.
-
-        Args:
-            source_language, target_language: Codes.
-            preferred: The model the user chose last; taken where it serves the pair. Else an installed
-                model goes before a shipped one.
-        """
-        usable = [
-            model
-            for model in self.list()
-            if not model.problem
-            and (model.source_language, model.target_language) == (source_language, target_language)
-        ]
-        chosen = [model for model in usable if model.folder == preferred]
-        return next(iter(chosen + usable), None)
+    def pick(self, source_language: str, target_language: str) -> InstalledModel | None:
+        """Return a model for a pair of languages, an installed one before a shipped one; None: there is none."""
+        for model in self.list():
+            pair = model.source_language, model.target_language
+            if not model.problem and pair == (source_language, target_language):
+                return model
+        return None
 
     def install(
         self,
@@ -197,12 +186,17 @@ def _bundle_folders(parent: Path | None) -> list[Path]:
     if parent is None or not parent.is_dir():
         return []
     return [
-        one for one in parent.iterdir() if not one.name.startswith(".") and (one / MANIFEST_FILE).is_file()
+        one
+        for one in parent.iterdir()
+        # Not `Path.is_file`: it raises where a folder cannot be looked into.
+        if not one.name.startswith(".") and os.path.isfile(one / MANIFEST_FILE)
     ]
 
 
 def _describe(folder: Path, *, is_shipped: bool) -> InstalledModel:
-    num_bytes = sum(one.stat().st_size for one in folder.iterdir() if one.is_file())
+    num_bytes = 0
+    with contextlib.suppress(OSError):  # a folder whose files may be read but not listed
+        num_bytes = sum(one.stat().st_size for one in folder.iterdir() if one.is_file())
     try:
         values = json.loads((folder / MANIFEST_FILE).read_text("utf-8"))
         manifest = Manifest.from_dict(values)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from desktop_app import __main__ as app
+from desktop_app.settings import WindowSettings
 from keras_transformer.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -221,6 +222,21 @@ def test_a_bug_while_loading_exits_1_with_its_traceback(start):
     assert code == 1
     assert "the model could not be loaded" in errors
     assert "RuntimeError: a bug" in errors
+
+
+def test_a_remembered_folder_with_an_impossible_name_is_no_model():
+    chosen = WindowSettings(model="/" + "x" * 300)
+    assert app.remembered_folder(chosen) is None
+    with pytest.raises(UserError):
+        app.check_folder(Path(chosen.model))
+
+
+def test_without_a_terminal_a_mistake_is_said_in_a_box(monkeypatch):
+    said = []
+    monkeypatch.setattr("tkinter.messagebox.showerror", lambda title, sentence: said.append(sentence))
+    monkeypatch.setattr(app.sys, "stderr", None)
+    app._tell(UserError("no model"))
+    assert said == ["no model"]
 
 
 def test_where_the_model_picked_last_cannot_be_loaded_the_shipped_one_is(monkeypatch, tmp_path):
