@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tkinter
 from collections.abc import Callable
 from functools import partial
@@ -49,7 +50,7 @@ class AttentionWindow(tkinter.Toplevel):
         theme.dress(self)
         self._theme, self._say, self._live, self._words = theme, say, live, words
         self._background, self._failed = background, failed
-        self._sentences = ("", "")
+        self._asked = self._sentences = ("", "")  # what was asked about, and what `_attention` is of
         self._attention: Attention | None = None
         self.picture: HeatMap | None = None  # what is drawn
         self.grid_place = 0, 0, 1  # left and upper edge of the table and side of a cell, in pixels
@@ -59,10 +60,23 @@ class AttentionWindow(tkinter.Toplevel):
         self._font = tkfont.nametofont("TkDefaultFont", root=self)
         self.title(say("attention.title"))
         self._build()
+        theme.on_change(self.restyle)
         words.on_lit.append(self._follow)
         live.on_shown.append(self._follow)
         self.bind("<Destroy>", self._stop_following, add=True)
         self._follow()
+
+    def restyle(self) -> None:
+        """Take the theme's colours again."""
+        if not self.winfo_exists():
+            return
+        if not self._theme.is_native:
+            self.configure(background=self._theme.palette.window)
+        self.canvas.configure(background=self._theme.palette.pane)
+        if self._attention is None:
+            self._write_empty()
+        else:
+            self._draw()
 
     def _build(self) -> None:
         theme, say = self._theme, self._say
@@ -77,7 +91,10 @@ class AttentionWindow(tkinter.Toplevel):
         self.heads.bind("<<ComboboxSelected>>", lambda _: self._draw())
         self.heads.pack(side="left", padx=theme.pixels(6))
         self.save_button = ttk.Button(top, text=say("attention.save"), command=self.save, state="disabled")
-        self.save_button.pack(side="right")
+        if (
+            importlib.util.find_spec("PIL") is not None
+        ):  # an installation without the extra `desktop` lacks it
+            self.save_button.pack(side="right")
         foot = ttk.Frame(frame)
         foot.pack(side="bottom", fill="x", pady=(gap, 0))
         self._cell = ttk.Label(foot, text=" ")
@@ -130,22 +147,26 @@ class AttentionWindow(tkinter.Toplevel):
         """Ask for the attention of the sentence that is looked at; without one the last stays."""
         lit, shown, inspector = self._words.lit, self._live.shown, self._live.inspector
         place = lit.place if isinstance(lit, LitWord) else None
-        if place is None and not any(self._sentences) and shown is not None and shown.places:
+        if place is None and not any(self._asked) and shown is not None and shown.places:
             place = shown.places[0]
         if place is None or shown is None or inspector is None:
-            if not any(self._sentences):
+            if not any(self._asked):
                 self._write_empty()
             return
         source, target = shown.sentences(place)
-        if (source, target) == self._sentences:
+        if (source, target) == self._asked:
             return
-        self._sentences = source, target
+        self._asked = source, target
         self._background.run(
             "attention window",
             lambda: inspector.attention(source, target),
-            self._show,
-            self._failed,
+            lambda attention: self._show((source, target), attention),
+            self._no_answer,
         )
+
+    def _no_answer(self, error: Exception) -> None:
+        self._asked = self._sentences  # what is drawn stays, and may be asked about again
+        self._failed(error)
 
     def _stop_following(self, event: tkinter.Event[tkinter.Misc]) -> None:
         if event.widget is self:
@@ -155,8 +176,8 @@ class AttentionWindow(tkinter.Toplevel):
             self._stop_timer()
             self.tk.call("image", "delete", self.cells, self._visible)
 
-    def _show(self, attention: Attention) -> None:
-        self._attention = attention
+    def _show(self, sentences: tuple[str, str], attention: Attention) -> None:
+        self._sentences, self._attention = sentences, attention
         say, head = self._say, self.heads.current()
         names = [say("attention.head", number=number + 1) for number in range(len(attention.weights))]
         self.heads.configure(values=[say("attention.average"), *names])
@@ -178,7 +199,6 @@ class AttentionWindow(tkinter.Toplevel):
         )  # fmt: skip
         canvas, pixels, colours = self.canvas, self._theme.pixels, self._theme.palette
         canvas.delete("all")
-        canvas.configure(background=colours.pane)
         gap = pixels(8)
         left = max(self._font.measure(label) for label in picture.rows) + 2 * gap
         top = max(self._font.measure(label) for label in picture.columns) + 2 * gap

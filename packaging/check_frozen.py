@@ -1,4 +1,4 @@
-"""Start the frozen folder as on a machine without Python, on a display of its own: type, read, drop a file, close.
+"""Start the frozen folder as on a machine without Python, on a display of its own, and use it.
 
     python packaging/check_frozen.py [FOLDER]     # default: dist/keras-transformer; needs Xvfb, jwm, xdotool
 
@@ -79,13 +79,14 @@ def main() -> int:
         assert not foreign, foreign
         assert code == 0, code
         sys.stdout.write(
-            f"one could type after {seconds:.2f} s; it translated, took a dropped file, and closed with {code}\n"
+            f"one could type after {seconds:.2f} s; it translated, took a dropped file, saved a picture, "
+            f"and closed with {code}\n"
         )
     return 0
 
 
 def use_window(program: Program, begun: float) -> float:
-    """Type, read, and drop a file; returns the seconds until one could type."""
+    """Type, read, drop a file, and save a picture; returns the seconds until one could type."""
     import tkinter
 
     root = tkinter.Tk(screenName=program.display)  # the eyes
@@ -108,6 +109,15 @@ def use_window(program: Program, begun: float) -> float:
     assert target.read_text() == f"{TRANSLATION}\n"
     program.xdotool("windowactivate", "--sync", program.windows()[0])
     hands.has_keyboard(".!mainframe*")
+    window = hands.dialog("ctrl+i", "attentionwindow")
+    picture = program.folder / "attention.png"
+    save = "[winfo class $w] eq {TButton} && [$w cget -text] eq {Save as PNG…} && [$w instate !disabled]"
+    hands.wait(lambda: hands.find(save), "the heat map")
+    hands.press("Save as PNG…")
+    hands.file_dialog(picture)
+    hands.says("Saved as attention.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    hands.close(window)
     root.destroy()
     return seconds
 

@@ -1,9 +1,12 @@
 """The heat map: its numbers, its picture on the screen, its PNG."""
 
+import dataclasses
+
 import pytest
 
 from desktop_app.heat_map import HeatMap, heat_map, save_png, strength
 from desktop_app.inspection import words
+from desktop_app.theme import DARK
 from tests.desktop_app.conftest import pump
 from tests.desktop_app.driving import press, settled
 from tests.desktop_app.scripted_model import ScriptedInspector
@@ -120,6 +123,40 @@ def test_without_a_sentence_it_says_what_to_do(open_window):
     pump(window.root, lambda: dialog.canvas.find_all())
     assert "Put the pointer" in dialog.canvas.itemcget(dialog.canvas.find_all()[0], "text")
     assert dialog.save_button.instate(["disabled"])
+
+
+def test_a_failed_look_leaves_the_picture_of_the_sentence_before(window):
+    dialog = opened(window)
+    look = window.live.inspector.attention
+
+    def broken(source, target):
+        raise ValueError("no alignment")
+
+    window.live.inspector.attention = broken
+    for _ in range(4):
+        press(window.target.text, "<Right>")
+    pump(window.root, lambda: "no alignment" in window.status.sentence)
+    pump(window.root, lambda: not window._background.busy)
+    dialog._draw()  # as the window is resized
+    assert dialog.picture.rows == ("ONE", "TWO", "THREE", "(end)")
+    window.live.inspector.attention = look
+    press(window.target.text, "<Right>")
+    pump(window.root, lambda: dialog.picture.rows == ("FOUR", "FIVE", "(end)"))
+
+
+def test_it_follows_a_change_of_theme(window):
+    dialog = opened(window)
+    window.change(dataclasses.replace(window.settings(), look="dark"))
+    assert dialog.cget("background") == DARK.window
+    assert dialog.canvas.cget("background") == DARK.pane
+    labels = [item for item in dialog.canvas.find_all() if dialog.canvas.type(item) == "text"]
+    assert {dialog.canvas.itemcget(item, "fill") for item in labels} == {DARK.text}
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_without_pillow_nothing_offers_to_save(window, monkeypatch, found):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if found else None)
+    assert bool(opened(window).save_button.winfo_manager()) == found
 
 
 def test_a_closed_dialog_asks_for_nothing_more(window):

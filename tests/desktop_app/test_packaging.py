@@ -1,5 +1,6 @@
 """What a desktop needs to start the window: an entry, an icon, a command, and a folder without Python."""
 
+import ast
 import configparser
 import importlib
 import importlib.metadata
@@ -43,6 +44,13 @@ def test_the_entry_says_what_a_desktop_asks_for():
     assert all(values[key].endswith(";") for key in ("Categories", "Keywords", "Keywords[it]"))
     for key in ("GenericName", "Comment", "Keywords"):
         assert values[key] != values[f"{key}[it]"]
+
+
+def test_what_the_frozen_window_imports_is_not_left_out():
+    (unused,) = re.findall(
+        r"UNUSED = (\[.*?\])", (REPOSITORY / "packaging" / "window.spec").read_text(), re.DOTALL
+    )
+    assert not {"PIL", "platformdirs", "tkinterdnd2"} & set(ast.literal_eval(unused))
 
 
 @pytest.mark.skipif(shutil.which("desktop-file-validate") is None, reason="no desktop-file-validate here")
