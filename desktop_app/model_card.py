@@ -98,6 +98,8 @@ def _table(lines: list[str]) -> str:
         for line in lines
         if not _RULE.fullmatch(line.strip())
     ]
+    if not rows:
+        return ""
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
     padded = [
         "  ".join(

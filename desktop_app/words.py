@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tkinter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -129,23 +129,25 @@ class Words:
         lit = self.lit if self.lit is not None and self.lit.in_target else None
         if lit is None:
             visible = self._panes[True].visible_offsets()[0]
-            place = next((p for p in shown.places if p.target_end > visible), shown.places[-1])
-            self._light_first(shown, place, 0)
+            places = [place for place in shown.places if place.target_end > visible]
+            self._light_first(shown, places or shown.places[-1:], 0)
             return "break"
         spans = words(shown.sentences(lit.place)[1])
         position = spans.index(lit.span) + step
         if 0 <= position < len(spans):
             self._look(LitWord(shown, lit.place, spans[position], True))
         else:
-            sentence = shown.places.index(lit.place) + step
-            if 0 <= sentence < len(shown.places):
-                self._light_first(shown, shown.places[sentence], 0 if step > 0 else -1)
+            sentence = shown.places.index(lit.place)
+            others = shown.places[sentence + 1 :] if step > 0 else shown.places[:sentence][::-1]
+            self._light_first(shown, others, 0 if step > 0 else -1)
         return "break"
 
-    def _light_first(self, shown: Shown, place: Place, which: int) -> None:
-        spans = words(shown.sentences(place)[1])
-        if spans:
-            self._look(LitWord(shown, place, spans[which], True))
+    def _light_first(self, shown: Shown, places: Iterable[Place], which: int) -> None:
+        """Light a word of the first place that has any: a line of signs has none."""
+        for place in places:
+            if spans := words(shown.sentences(place)[1]):
+                self._look(LitWord(shown, place, spans[which], True))
+                return
 
     # ---- light ---------------------------------------------------------------------------------
 

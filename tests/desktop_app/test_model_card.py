@@ -53,6 +53,7 @@ def test_nothing_and_odd_things():
     assert card_runs("\n\n") == []
     assert card_runs("```\nunclosed") == [("unclosed\n", "code")]
     assert card_runs("|\n") == [("\n", "code")]
+    assert card_runs("|---|---|\n") == [("", "code")]
     assert card_runs("| a | b\n| c\n") == [("a  b\nc\n", "code")]
     assert card_runs("2 * 3 ** 4 `x") == [("2 * 3 ** 4 `x", "text"), ("\n", "text")]
 

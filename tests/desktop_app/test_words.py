@@ -76,6 +76,17 @@ def test_the_keys_walk_from_word_to_word_over_sentences(window):
     assert seen == ["ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "SIX"]
 
 
+def test_the_keys_walk_over_sentences_without_a_word(open_window):
+    window = open_window()
+    window.source.set_text("***\none\n***\n***\ntwo")
+    pump(window.root, settled(window))
+    seen = []
+    for key in ("<Right>", "<Right>", "<Left>"):
+        press(window.target.text, key)
+        seen += tagged(window.target, "lit")
+    assert seen == ["ONE", "TWO", "ONE"]
+
+
 def test_the_cursor_lights_its_word_of_the_source(window):
     window.source.text.mark_set("insert", "1.4")
     press(window.source.text, "<KeyRelease-Right>")
@@ -117,6 +128,17 @@ def test_alternatives_by_keys(window):
     menu.unpost()
     pump(window.root, lambda: window.alternatives.menu is None)
     assert window.target.get_text() == TEXT.upper()
+
+
+def test_a_menu_of_the_desktop_that_is_never_unmapped_lets_go_of_the_word(window, monkeypatch):
+    monkeypatch.setattr("tkinter.Menu.tk_popup", lambda *place: None)  # modal there, and gone when it returns
+    window.alternatives._theme.windowing_system = "win32"
+    for key in ("<Right>", "<Return>"):
+        press(window.target.text, key)
+    pump(window.root, lambda: window.alternatives.menu is not None)
+    assert window.words.held
+    pump(window.root, lambda: window.alternatives.menu is None)
+    assert not window.words.held
 
 
 def test_a_choice_that_comes_after_the_text_has_changed_is_dropped(window):
