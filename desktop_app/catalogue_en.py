@@ -19,7 +19,7 @@ TEXTS = {
     "note.cut_loop": "A passage that repeated itself without end was cut.",
     "note.cut_length": "A sentence reached the length limit; its end may be missing.",
     "note.kept": "A sentence could not be translated; it stands as it was.",
-    "no_way_back": "No installed model translates from {source} to {target}.",
+    "no_model": "No installed model translates from {source} to {target}.",
     # errors
     "details": "Details",
     "details.title": "What happened",
@@ -31,6 +31,7 @@ TEXTS = {
     "error.open": "{name} could not be opened: {reason}",
     "error.save": "{name} could not be saved: {reason}",
     "error.file": "{name} was not translated: {reason}",
+    "error.history": "The translation could not be kept in the history: {reason}",
     "error.details": "The sentence could not be looked into: {reason}",
     "error.settings": "The settings could not be read; they are kept as {name}, and the defaults are used.",
     # menus

@@ -19,7 +19,7 @@ TEXTS = {
     "note.cut_loop": "Un passaggio che si ripeteva senza fine è stato tagliato.",
     "note.cut_length": "Una frase ha raggiunto il limite di lunghezza; può mancarne la fine.",
     "note.kept": "Una frase non è stata tradotta; è rimasta com'era.",
-    "no_way_back": "Nessun modello installato traduce da {source} a {target}.",
+    "no_model": "Nessun modello installato traduce da {source} a {target}.",
     # errors
     "details": "Dettagli",
     "details.title": "Che cosa è successo",
@@ -33,6 +33,7 @@ TEXTS = {
     "error.open": "Non è stato possibile aprire {name}: {reason}",
     "error.save": "Non è stato possibile salvare {name}: {reason}",
     "error.file": "{name} non è stato tradotto: {reason}",
+    "error.history": "Non è stato possibile conservare la traduzione nella cronologia: {reason}",
     "error.details": "Non è stato possibile esaminare la frase: {reason}",
     "error.settings": (
         "Le impostazioni erano illeggibili: sono conservate come {name}, valgono quelle "

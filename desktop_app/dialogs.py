@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from desktop_app.actions import Actions
 from desktop_app.background import Background
-from desktop_app.history import History
+from desktop_app.history import Entry, History
 from desktop_app.live import LiveTranslation
 from desktop_app.messages import Messages
 from desktop_app.models import Models
@@ -29,6 +29,14 @@ class FollowsSettings(Protocol):
         """Show what holds now."""
 
 
+@runtime_checkable
+class FollowsModel(Protocol):
+    """A dialog that says which model translates."""
+
+    def follow_model(self) -> None:
+        """Show which one does now."""
+
+
 @dataclass(frozen=True)
 class Answers:
     """What dialogs ask of the window.
@@ -36,7 +44,7 @@ class Answers:
     Attributes:
         settings: What holds now.
         change: Lets other settings hold.
-        reuse: Takes a text for the source.
+        reuse: Translates an entry of the history again.
         pick: Loads the model of a folder.
         models_changed: Hears that a model was installed or removed.
         failed: Says that a look into a sentence failed.
@@ -45,7 +53,7 @@ class Answers:
 
     settings: Callable[[], WindowSettings]
     change: Callable[[WindowSettings], None]
-    reuse: Callable[[str], None]
+    reuse: Callable[[Entry], None]
     pick: Callable[[Path], None]
     models_changed: Callable[[], None]
     failed: Callable[[Exception], None]
@@ -82,6 +90,7 @@ class Dialogs:
         self._answers = answers
         self.open: dict[str, tkinter.Toplevel] = {}
         say.on_change(self.speak)
+        live.on_loaded.append(lambda _: self._follow_model())
 
     def speak(self) -> None:
         """Close what still speaks the other language; the settings change theirs themselves."""
@@ -94,6 +103,17 @@ class Dialogs:
         for window in self.open.values():
             if isinstance(window, FollowsSettings) and window.winfo_exists():
                 window.follow()
+
+    def _follow_model(self) -> None:
+        for window in self.open.values():
+            if isinstance(window, FollowsModel) and window.winfo_exists():
+                window.follow_model()
+
+    def close(self) -> None:
+        """Close every dialog; one that installs a model stops."""
+        for window in self.open.values():
+            if window.winfo_exists():
+                window.destroy()
 
     def show_help(self) -> None:
         """Open the help sheet."""
@@ -147,14 +167,14 @@ class Dialogs:
         """Open the list of models."""
         from desktop_app.models_window import ModelsWindow
 
-        models, model = self._models, self._live.model
+        models, live = self._models, self._live
         if models is not None:
             self._show(
                 "models",
                 lambda: ModelsWindow(
                     self._root, self._theme, self._say, models, self._background,
-                    current=model.folder if model else None, pick=self._answers.pick,
-                    changed=self._answers.models_changed,
+                    current=lambda: live.model.folder if live.model is not None else None,
+                    pick=self._answers.pick, changed=self._answers.models_changed,
                 ),
             )  # fmt: skip
 

@@ -30,7 +30,7 @@ class HistoryWindow(Dialog):
         say: The window's sentences.
         history: Used on the background thread only.
         background: Its `poll` is called by the parent's timer.
-        reuse: Puts a source text into the window.
+        reuse: Translates an entry again.
         keep: Whether translations are kept now.
         set_keep: Called when the user switches that.
     """
@@ -43,7 +43,7 @@ class HistoryWindow(Dialog):
         history: History,
         background: Background,
         *,
-        reuse: Callable[[str], None],
+        reuse: Callable[[Entry], None],
         keep: Callable[[], bool],
         set_keep: Callable[[bool], None],
     ) -> None:
@@ -145,7 +145,7 @@ class HistoryWindow(Dialog):
         self._ask("history.search", lambda: self._history.search(query, _PAGE), self._show_found)
 
     def reuse(self) -> None:
-        """Put the source of the selected entry into the window."""
+        """Have the window translate the selected entry again."""
         chosen = self._chosen()
         if len(chosen) == 1:
             self._ask("history.get", lambda: self._history.get(chosen[0].id), self._give_back)
@@ -223,7 +223,7 @@ class HistoryWindow(Dialog):
             self.search()
             return
         self.destroy()
-        self._reuse(entry.source)
+        self._reuse(entry)
 
     def _deleted(self) -> None:
         if self._found or self._complete:

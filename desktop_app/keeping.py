@@ -22,6 +22,7 @@ class Keeping:
         background: Where the history is written.
         wanted: Whether the user wants a history.
         tell: Told where a damaged history was set aside, or None.
+        failed: Told once why nothing can be kept.
     """
 
     def __init__(
@@ -31,10 +32,12 @@ class Keeping:
         background: Background,
         wanted: Callable[[], bool],
         tell: Callable[[Path | None], None],
+        failed: Callable[[Exception], None],
     ) -> None:
         self._live, self._history, self._background = live, history, background
-        self._wanted, self._tell = wanted, tell
+        self._wanted, self._tell, self._failed = wanted, tell, failed
         self._kept: Shown | None = None
+        self._has_failed = False
         self._since = 0.0
         live.on_shown.append(self._shown_changed)
 
@@ -56,7 +59,12 @@ class Keeping:
                 history.add(shown.source, shown.target, *languages)
                 return history.take_notice()
 
-            self._background.run("", keep, self._tell)
+            self._background.run("", keep, self._tell, self._keep_failed)
+
+    def _keep_failed(self, error: Exception) -> None:
+        if not self._has_failed:  # a full disk stays full: once is enough
+            self._has_failed = True
+            self._failed(error)
 
     def _shown_changed(self) -> None:
         self._since = time.monotonic()

@@ -32,7 +32,7 @@ class ModelsWindow(Dialog):
         say: The window's sentences.
         models: Used on the background thread only.
         background: Its `poll` is called by the parent's timer.
-        current: The bundle that translates now, or None.
+        current: Returns the bundle that translates now, or None.
         pick: Has the window load another bundle.
         changed: Called when a model was installed or removed.
     """
@@ -45,7 +45,7 @@ class ModelsWindow(Dialog):
         models: Models,
         background: Background,
         *,
-        current: Path | None,
+        current: Callable[[], Path | None],
         pick: Callable[[Path], None],
         changed: Callable[[], None],
     ) -> None:
@@ -68,11 +68,20 @@ class ModelsWindow(Dialog):
         """Read the list again, choose the model in a folder, else the one in use, and say a sentence."""
 
         def show(models: list[InstalledModel]) -> None:
-            self._show(models, choose or self._current)
+            self._show(models, choose or self._current())
             empty = self._say("models.none")
             self._tell(sentence or (self._say("models.count", count=len(models)) if models else empty))
 
         self._ask("models.list", self._models.list, show)
+
+    def follow_model(self) -> None:
+        """Show which model translates now; it may have been changed in the window."""
+
+        def show(models: list[InstalledModel]) -> None:
+            chosen = self._chosen()
+            self._show(models, chosen.folder if chosen is not None else self._current())
+
+        self._ask("models.follow", self._models.list, show)
 
     # ---- building ------------------------------------------------------------------------------
 
@@ -123,7 +132,7 @@ class ModelsWindow(Dialog):
     def use(self) -> None:
         """Have the window translate with the chosen model."""
         model = self._chosen()
-        if model is None or model.problem or model.folder == self._current:
+        if model is None or model.problem or model.folder == self._current():
             return
         self.destroy()
         self._pick(model.folder)
@@ -174,6 +183,8 @@ class ModelsWindow(Dialog):
             self._end_installing()
             self._changed()
             self.refresh(model.folder, self._say("models.installed", name=model.name))
+            if model.folder == self._current():
+                self._pick(model.folder)  # what is loaded is the one before
 
         def failed(error: Exception) -> None:
             self._end_installing()
@@ -213,7 +224,7 @@ class ModelsWindow(Dialog):
         say = self._say
         match column:
             case "name":
-                return f"✓ {model.name}" if model.folder == self._current else model.name
+                return f"✓ {model.name}" if model.folder == self._current() else model.name
             case "languages" if model.source_language:
                 return (
                     f"{say.language_name(model.source_language)} → {say.language_name(model.target_language)}"
@@ -240,7 +251,7 @@ class ModelsWindow(Dialog):
 
     def _selected(self) -> None:
         model = self._chosen()
-        usable = model is not None and not model.problem and model.folder != self._current
+        usable = model is not None and not model.problem and model.folder != self._current()
         self._use.state(["!disabled" if usable else "disabled"])
         self._remove.state(["!disabled" if model is not None and self._removable(model) else "disabled"])
         self._facts.configure(text=self._facts_of(model) if model is not None else "")
@@ -251,7 +262,7 @@ class ModelsWindow(Dialog):
         self._ask("models.card", lambda: read_card(model.folder), self._show_card)
 
     def _facts_of(self, model: InstalledModel) -> str:
-        current = [self._say("models.current")] if model.folder == self._current else []
+        current = [self._say("models.current")] if model.folder == self._current() else []
         shipped = [self._say("models.shipped")] if model.is_shipped else []
         return " · ".join([*current, *model.precisions, *shipped])
 
@@ -268,7 +279,7 @@ class ModelsWindow(Dialog):
         return self._listed[rows[0]] if rows else None
 
     def _removable(self, model: InstalledModel) -> bool:
-        return not model.is_shipped and model.folder != self._current
+        return not model.is_shipped and model.folder != self._current()
 
     def _stop(self) -> None:
         if self._installing is not None:

@@ -20,11 +20,13 @@ from desktop_app.dialogs import Answers, Dialogs
 from desktop_app.dropping import Dropping
 from desktop_app.editing import Editing, copy_to_clipboard
 from desktop_app.files import Files
+from desktop_app.history import Entry
 from desktop_app.keeping import Keeping
 from desktop_app.live import LiveTranslation, Shown
 from desktop_app.main_frame import MainFrame
 from desktop_app.marks import Marks
 from desktop_app.messages import Messages, chosen_language
+from desktop_app.models import InstalledModel
 from desktop_app.rooms import Rooms
 from desktop_app.service import LoadedModel, TranslationService
 from desktop_app.settings import DEFAULT_FONT_SIZE, FONT_SIZES, WindowSettings, fit_geometry
@@ -52,13 +54,11 @@ class _Pick:
 
     Attributes:
         folder: Of its bundle.
-        way_back: The model that translated back before.
         swapped: The translation that is to become the source, where it was picked for that.
         outcome: What the load returned or raised; written by the worker.
     """
 
     folder: Path
-    way_back: Path | None
     swapped: Shown | None = None
     outcome: LoadedModel | Exception | None = None
 
@@ -119,6 +119,7 @@ class Window:
             self.root.mainloop()
         finally:
             sys.setswitchinterval(before)
+        self.dialogs.close()  # an installation ends: what is to be kept waits behind it
         if self._poll_timer:
             self.root.after_cancel(self._poll_timer)
 
@@ -157,10 +158,11 @@ class Window:
         self.shading = Shading(live, target, background, theme, failed)
         self.files = Files(self.root, live, source, background, self._documents, say, status)
         self.keeping = Keeping(
-            live, rooms.history, background, lambda: self._settings.history, self._tell_of_history
-        )
+            live, rooms.history, background, lambda: self._settings.history, self._tell_of_history,
+            self._history_failed,
+        )  # fmt: skip
         answers = Answers(
-            settings=lambda: self._settings, change=self.change, reuse=self.put_source,
+            settings=lambda: self._settings, change=self.change, reuse=self.reuse,
             pick=self.pick_model, models_changed=self._look_for_way_back, failed=failed,
             actions=lambda: self.actions,
         )  # fmt: skip
@@ -232,15 +234,13 @@ class Window:
         folder = self._way_back
         if folder is not None:
             self.keeping.keep_now()
-            self._pick(_Pick(folder, self._way_back, self.live.shown))
+            self._pick(_Pick(folder, self.live.shown))
 
     def pick_model(self, folder: Path) -> None:
         """Load another model; it holds from now on, unless it cannot be loaded."""
-        self._pick(_Pick(folder, self._way_back))
+        self._pick(_Pick(folder))
 
     def _pick(self, pick: _Pick) -> None:
-        if self._picked is not None:  # it has not answered yet: what held before it is still what holds
-            pick.way_back = self._picked.way_back
         self._picked = pick
         self._set_way_back(None)  # until the model is there
         load = self._rooms.load(pick.folder)
@@ -260,6 +260,23 @@ class Window:
         """Take a text from elsewhere for the source."""
         self.source.set_text(text)
         self.source.text.focus_set()
+
+    def reuse(self, entry: Entry) -> None:
+        """Translate an entry of the history again, with a model for its languages."""
+        self.put_source(entry.source)
+        model, models = self.live.model, self._rooms.models
+        pair = entry.source_language, entry.target_language
+        if model is None or pair == (model.source_language, model.target_language):
+            return
+
+        def take(found: InstalledModel | None) -> None:
+            if found is not None:
+                self.pick_model(found.folder)
+                return
+            source, target = map(self._say.language_name, pair)
+            self.status.show_notice(self._say("no_model", source=source, target=target), error=True)
+
+        self._background.run("reuse", lambda: None if models is None else models.pick(*pair), take)
 
     def change(self, settings: WindowSettings) -> None:
         """Let other settings hold, at once."""
@@ -339,11 +356,11 @@ class Window:
         self._look_for_way_back()
 
     def _load_failed(self, error: Exception) -> None:
-        """Go on as before the model was picked."""
+        """Go on with the model that is there."""
         pick = self._picked
         if pick is not None and pick.outcome is error:
             self._picked = None
-            self._set_way_back(pick.way_back)
+            self._look_for_way_back()
 
     def _look_for_way_back(self) -> None:
         """Allow swapping as long as a model is installed that translates back."""
@@ -358,6 +375,9 @@ class Window:
     def _tell_of_history(self, set_aside: Path | None) -> None:
         if set_aside is not None:
             self.status.show_notice(self._say("history.set_aside", name=set_aside.name), error=True)
+
+    def _history_failed(self, error: Exception) -> None:
+        self.status.show_notice(self._say("error.history", reason=error), error, error=True)
 
     def _set_way_back(self, folder: Path | None) -> None:
         self._way_back = folder

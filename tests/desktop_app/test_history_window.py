@@ -100,7 +100,7 @@ def test_enter_walks_into_the_list_and_uses_the_whole_text(root, open_dialog):
     dialog.list.event_generate("<Up>")
     dialog.list.event_generate("<Return>")
     pump(root, lambda: dialog.noted["reused"])
-    assert dialog.noted["reused"] == ["Where is the\n  station?"]
+    assert [entry.source for entry in dialog.noted["reused"]] == ["Where is the\n  station?"]
     assert not dialog.winfo_exists()
 
 
@@ -113,7 +113,7 @@ def test_a_long_text_comes_back_whole(root, open_dialog, history):
     assert len(dialog.preview.get("1.0", "end-1c")) < 1000
     dialog._use.invoke()
     pump(root, lambda: dialog.noted["reused"])
-    assert dialog.noted["reused"] == [text]
+    assert [entry.source for entry in dialog.noted["reused"]] == [text]
 
 
 def test_delete_takes_the_selected_and_goes_to_the_next(root, open_dialog, history):

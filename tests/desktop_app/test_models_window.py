@@ -27,7 +27,7 @@ def open_dialog(root, models):  # noqa: F811 - the fixture
         picked, changes = [], []
         dialog = ModelsWindow(
             root, Theme(root, dark=False), Messages(language), one, background,
-            current=current, pick=picked.append, changed=lambda: changes.append(len(one.list())),
+            current=lambda: current, pick=picked.append, changed=lambda: changes.append(len(one.list())),
         )  # fmt: skip
         dialog.picked, dialog.changes = picked, changes
 
@@ -141,6 +141,16 @@ def test_a_model_that_is_there_is_replaced_after_a_question(
     pump(root, lambda: dialog.status_text() == ("Mine is installed." if yes else "Not installed."))
     assert asked == ["Mine is installed already. Replace it?"]
     assert models.list()[0].licence == licence
+
+
+def test_a_zip_over_the_model_in_use_is_loaded(root, open_dialog, models, make_zip, monkeypatch):  # noqa: F811
+    mine = models.install(make_zip("one.zip", name="Mine"))
+    choose_zip(monkeypatch, make_zip("two.zip", name="Mine"))
+    answer(monkeypatch, True)
+    dialog = open_dialog(current=mine.folder)
+    dialog._install.invoke()
+    pump(root, lambda: dialog.picked)
+    assert dialog.picked == [mine.folder]
 
 
 @pytest.mark.parametrize("how", ["button", "close"])

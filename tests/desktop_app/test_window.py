@@ -3,18 +3,23 @@
 import dataclasses
 import itertools
 import logging
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from desktop_app.editing import selected_text
+from desktop_app.history import Entry
 from desktop_app.inspection import Place
 from desktop_app.service import Answer
 from desktop_app.settings import WindowSettings
+from keras_transformer.errors import UserError
 from tests.desktop_app.conftest import pump, pump_for
 from tests.desktop_app.driving import press, settled
 from tests.desktop_app.scripted_model import scripted_model
+from tests.desktop_app.test_models import bundle_folder, make, make_zip, models  # noqa: F401 - fixtures
 
 
 def test_headings_name_the_languages_of_the_model(open_window):
@@ -188,6 +193,16 @@ def test_a_sentence_that_was_kept_or_cut_is_underlined(open_window):
     assert not text.tag_ranges("marked")
 
 
+def test_neighbours_that_were_kept_are_underlined_as_one(open_window):
+    kept = ("kept",)
+    places = Place(0, 2, 0, 2, kept), Place(3, 5, 3, 5, kept), Place(6, 8, 6, 8), Place(9, 11, 9, 11, kept)
+    window = open_window(lambda: scripted_model(lambda text, *_: Answer(text, kept, places)))
+    window.source.set_text("A. B. C. D.")
+    pump(window.root, lambda: window.target.text.tag_ranges("marked"))
+    ranges = [str(index) for index in window.target.text.tag_ranges("marked")]
+    assert ranges == ["1.0", "1.5", "1.9", "1.11"]
+
+
 def test_the_text_grows_and_shrinks_by_keys(open_window):
     window = open_window(settings=WindowSettings(font_size=12))
     text = window.source.text
@@ -240,7 +255,7 @@ def test_the_look_follows_the_system_when_the_window_is_looked_at_again(open_win
 
 def test_swapping_translates_the_translation_back(open_window, tmp_path):
     class Installed:
-        def pick(self, source_language, target_language, preferred=None):
+        def pick(self, source_language, target_language):
             return SimpleNamespace(folder=tmp_path) if source_language == "it" else None
 
     back = scripted_model(lambda text, *_: Answer(text.lower()), source_language="it", target_language="en")
@@ -260,8 +275,8 @@ def test_a_model_for_the_way_back_that_is_installed_or_removed_is_noticed(open_w
     found = []
     window = open_window(models=SimpleNamespace(pick=lambda *pair: found[0] if found else None))
     swap = window.frame.buttons["swap"]
-    for models, state in (([SimpleNamespace(folder=tmp_path)], "normal"), ([], "disabled")):
-        found[:] = models
+    for present, state in (([SimpleNamespace(folder=tmp_path)], "normal"), ([], "disabled")):
+        found[:] = present
         window.dialogs._answers.models_changed()
         pump(window.root, lambda state=state: str(swap.cget("state")) == state)
 
@@ -276,6 +291,39 @@ def test_a_damaged_history_is_said(open_window):
     pump(window.root, settled(window))
     press(window.source.text, "<Control-l>")
     pump(window.root, lambda: "it is kept as history.sqlite.bad" in window.status.sentence)
+
+
+def test_a_history_that_cannot_be_written_is_said_once(open_window):
+    def fail(*entry):
+        raise UserError("The disk is full.")
+
+    window = open_window(history=SimpleNamespace(add=fail, take_notice=lambda: None))
+    sentence = "The translation could not be kept in the history: The disk is full."
+    for text, expected in (("one", sentence), ("two", "Ready")):
+        window.source.set_text(text)
+        pump(window.root, lambda text=text: window.target.get_text() == text.upper())
+        window.keeping.keep_now()
+        pump(window.root, lambda: not window._background.busy)
+        assert window.status.sentence == expected
+        window.status.end_notice()
+
+
+@pytest.mark.parametrize(("pair", "picks"), [(("en", "it"), 0), (("it", "en"), 1), (("it", "de"), 0)])
+def test_an_entry_of_the_history_is_translated_by_a_model_for_its_languages(
+    open_window, tmp_path, pair, picks
+):
+    asked = []
+    back = scripted_model(lambda text, *_: Answer(text.lower()), source_language="it", target_language="en")
+    found = lambda *wanted: SimpleNamespace(folder=tmp_path) if wanted == ("it", "en") else None  # noqa: E731
+    window = open_window(
+        models=SimpleNamespace(pick=found), load_other=lambda folder: asked.append(folder) or (lambda: back)
+    )
+    window.reuse(Entry(1, 0.0, *pair, "Perché", ""))
+    pump(window.root, lambda: window.target.get_text() == ("perché" if picks else "PERCHÉ"))
+    assert asked == [tmp_path] * picks
+    pump(window.root, lambda: not window._background.busy)
+    if pair[1] == "de":
+        assert window.status.sentence == "No installed model translates from Italian to German."
 
 
 def test_a_translation_is_kept_when_it_is_copied_and_not_again(open_window, tmp_path):
@@ -312,7 +360,7 @@ class WayBack:
     def __init__(self, folder):
         self.folder = folder
 
-    def pick(self, source_language, target_language, preferred=None):
+    def pick(self, source_language, target_language):
         return SimpleNamespace(folder=self.folder)
 
 
@@ -358,8 +406,76 @@ def test_swapping_to_a_damaged_model_leaves_everything_as_it_was(open_window, tm
     press(window.source.text, "<Control-r>")
     pump(window.root, lambda: "could not be loaded: the disk is gone" in window.status.sentence)
     assert (window.source.get_text(), window.target.get_text()) == ("good morning", "GOOD MORNING")
-    assert str(swap.cget("state")) == "normal"
+    pump(window.root, lambda: str(swap.cget("state")) == "normal")
     assert window.settings().model == ""
+
+
+def test_after_two_picks_swapping_leads_back_from_the_model_that_is_there(open_window, tmp_path):
+    go, fail = threading.Event(), threading.Event()
+
+    def load_other(folder):
+        def load():
+            if folder.name == "bad":
+                assert fail.wait(10)
+                raise OSError("the disk is gone")
+            assert go.wait(10)
+            return scripted_model(source_language="it", target_language="de")
+
+        return load
+
+    found = lambda source, target: SimpleNamespace(folder=tmp_path / f"{source}-{target}")  # noqa: E731
+    window = open_window(models=SimpleNamespace(pick=found), load_other=load_other)
+    pump(window.root, lambda: window._way_back == tmp_path / "it-en")
+    window.pick_model(tmp_path / "good")
+    pump_for(window.root, 0.1)  # the worker is at it
+    window.pick_model(tmp_path / "bad")
+    go.set()
+    pump(window.root, lambda: window._way_back == tmp_path / "de-it")
+    fail.set()
+    pump(window.root, lambda: "the disk is gone" in window.status.sentence)
+    pump(window.root, lambda: not window._background.busy)
+    assert window._way_back == tmp_path / "de-it"
+
+
+def test_the_models_dialog_follows_the_model_that_is_loaded(open_window, models, make_zip):  # noqa: F811
+    mine = models.install(make_zip(name="Mine"))
+    shipped = models.list()[1]
+    window = open_window(
+        lambda: scripted_model(folder=shipped.folder), models=models,
+        load_other=lambda folder: lambda: scripted_model(folder=folder),
+    )  # fmt: skip
+    press(window.source.text, "<Control-m>")
+    dialog = window.dialogs.open["models"]
+    names = lambda: [dialog.list.set(row, "name") for row in dialog.list.get_children()]  # noqa: E731
+    pump(window.root, lambda: names() == ["Mine", "✓ shipped"])
+    dialog._choose(dialog.list.get_children()[0])
+    pump(window.root, lambda: dialog._remove.instate(["!disabled"]))
+    window.pick_model(mine.folder)
+    pump(window.root, lambda: names() == ["✓ Mine", "shipped"])
+    assert dialog.facts_text() == "in use · fp32"
+    assert dialog._remove.instate(["disabled"])
+
+
+def test_closing_ends_an_installation_and_keeps_the_last_translation(open_window):
+    begun, kept = threading.Event(), []
+
+    def install(path, *, cancellation, **options):
+        begun.set()
+        while not cancellation.cancelled:
+            time.sleep(0.001)
+        raise UserError("cancelled")
+
+    busy = SimpleNamespace(pick=lambda *pair: None, list=list, install=install)
+    window = open_window(models=busy, history=keeping_in(kept))
+    window.source.set_text("good morning")
+    pump(window.root, settled(window))
+    press(window.source.text, "<Control-m>")
+    window.dialogs.open["models"]._install_from(Path("big.zip"), replace=False)
+    pump(window.root, begun.is_set)
+    window.quit()
+    window.run()
+    assert window.close(5.0)
+    assert kept == [("good morning", "GOOD MORNING", "en", "it")]
 
 
 def test_the_shipped_model_in_the_place_of_a_damaged_one_is_said(open_window):
