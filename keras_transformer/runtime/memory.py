@@ -68,7 +68,8 @@ class MemoryPool:
 
     def __init__(self) -> None:
         self._free: list[NDArray[np.uint8]] = []
-        self._lock = threading.Lock()
+        # Re-entrant: whatever allocates may start the garbage collector, which gives back what it finds, here.
+        self._lock = threading.RLock()
 
     def room(self, shape: Sequence[int], dtype: Any) -> KeyValueMemory:
         """Memory of `shape`, with anything in it that is finite."""
@@ -89,7 +90,7 @@ class MemoryPool:
         with self._lock:
             self._free.append(block)
             while sum(map(len, self._free)) > LARGEST_POOL:
-                self._free.pop(0)
+                del self._free[:1]  # none is left where the collector ran in between, and came here too
 
 
 class KeyValueMemory:

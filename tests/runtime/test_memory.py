@@ -1,6 +1,7 @@
 """Keys and values in one block, and the pool that blocks come from."""
 
 import gc
+import threading
 
 import numpy as np
 import pytest
@@ -95,3 +96,33 @@ def test_the_pool_does_not_grow_for_ever(pool, monkeypatch):
     for size in (100, 101, 102):
         pool.give_back(np.zeros(size, np.uint8))
     assert [len(block) for block in pool._free] == [101, 102]  # the oldest went
+
+
+class Collecting(list):
+    """A list over which the garbage collector runs whenever it is read, as it may wherever Python allocates."""
+
+    def __iter__(self):
+        gc.collect()
+        return super().__iter__()
+
+
+def dropped_in_a_cycle(pool, shape):
+    cycle = [pool.room(shape, np.uint8)]
+    cycle.append(cycle)
+
+
+@pytest.mark.parametrize("ask", ["take", "give_back"])
+def test_the_garbage_collector_may_give_back_while_the_pool_is_asked(pool, monkeypatch, ask):
+    monkeypatch.setattr(memory, "LARGEST_POOL", 90)
+    gc.disable()
+    try:
+        dropped_in_a_cycle(pool, (1, 1, 1, 25, 4))
+        pool._free = Collecting()
+        argument = 100 if ask == "take" else np.zeros(100, np.uint8)
+        thread = threading.Thread(target=getattr(pool, ask), args=(argument,), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+        assert pool._free == []  # too large to stay, both of them
+    finally:
+        gc.enable()
