@@ -139,9 +139,9 @@ class Scheduler:
                 events.put(None)
 
         threads = [threading.Thread(target=work, name=f"translate-{i}") for i in range(num_workers)]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             if cancellation is None:
                 _listen(events, num_workers, on_ended)
             else:
@@ -150,7 +150,12 @@ class Scheduler:
         finally:
             stop.cancel()
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:  # the system may have refused to start it
+                    thread.join()
+            while (
+                not events.empty()
+            ):  # errors hold the frames that hold the queue: a cycle with whole batches
+                events.get()
 
     def start(
         self,
@@ -206,7 +211,10 @@ def _listen(
     while num_workers:
         event = events.get()
         if isinstance(event, BaseException):
-            raise event
+            try:
+                raise event
+            finally:
+                del event  # it holds this frame: no cycle, so that batches go at once
         if event is None:
             num_workers -= 1
         else:
@@ -274,3 +282,4 @@ class _Worker:
             search = self._scheduler.search(state, rows, limits, self._options, self._sources)
             for ended in run_to_end(search, self._cancellation, shrink_rate=SHRINK_RATE):
                 on_ended(ended)
+            del state, search  # before the next ones are made, or two batches are in memory

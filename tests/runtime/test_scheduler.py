@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,6 +34,8 @@ class TreeEngine:
         self.steps = 0
         self.threads = set()
         self.fail_at = None
+        self.states = weakref.WeakSet()
+        self.most_states = 0  # at the same time
 
     def start(self, sources, max_length, beam_size, cancellation, *, short):
         engine = self
@@ -52,7 +56,10 @@ class TreeEngine:
                 engine.begun_at_keep.append(sum(map(len, engine.begun)))
                 super().keep(sentences)
 
-        return State(self.tree, [int(source[0]) for source in sources], beam_size)
+        state = State(self.tree, [int(source[0]) for source in sources], beam_size)
+        self.states.add(state)
+        self.most_states = max(self.most_states, len(self.states))
+        return state
 
 
 def sources_of(lengths):
@@ -208,3 +215,48 @@ def test_an_endless_output_is_cut():
     for options in (SearchOptions(), SearchOptions(beam_size=1, num_hypotheses=1, scores=True)):
         found = run(sources_of([8]), options, Stuttering())
         assert facts(found[0]) == [([7], False, True)]
+
+
+@pytest.fixture
+def _no_collector():
+    """What goes, goes by its reference count."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_no_collector")
+@pytest.mark.parametrize("options", [SearchOptions(), SearchOptions(beam_size=3)], ids=["greedy", "beam"])
+def test_a_batch_goes_before_the_next_one_comes(options):
+    engine = TreeEngine()
+    run(sources_of([6] * 90), options, engine)
+    assert len(engine.begun) > 2
+    assert engine.most_states == 1
+
+
+@pytest.mark.usefixtures("_no_collector")
+def test_a_cancelled_call_leaves_no_batch_behind():
+    engine, cancellation = TreeEngine(ending=-30.0, delay=0.001), Cancellation()
+    threading.Timer(0.05, cancellation.cancel).start()
+    with pytest.raises(Cancelled):
+        run(sources_of([16] * 200), engine=engine, num_workers=3, cancellation=cancellation)
+    assert len(engine.begun) >= 3
+    assert len(engine.states) == 0
+
+
+def test_workers_that_cannot_start_end_those_that_have(monkeypatch):
+    started = []
+
+    class Refused(threading.Thread):
+        def start(self):
+            if len(started) == 2:
+                raise RuntimeError("can't start new thread")
+            super().start()
+            started.append(self)
+
+    monkeypatch.setattr(module.threading, "Thread", Refused)
+    engine = TreeEngine(ending=-30.0, delay=0.001)
+    with pytest.raises(RuntimeError, match=r"\Acan't start new thread\Z"):
+        run(sources_of([16] * 400), engine=engine, num_workers=4)
+    assert len(started) == 2
+    assert not any(thread.is_alive() for thread in started)
