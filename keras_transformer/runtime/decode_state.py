@@ -130,6 +130,16 @@ class DecodeState(BatchState):
         self._feed(token_ids, position, {names.LOGITS: logits})
         return logits
 
+    def fill(self, token_ids: IntArray) -> None:
+        """Feed token_ids (R, T) from position 0 for what steps after them need alone: no logits are computed.
+
+        Raises:
+            ValueError: another number of rows, no tokens, or no room.
+            Cancelled: the state's cancellation was cancelled.
+        """
+        self._check_feed(token_ids, 0)
+        self._feed(token_ids, 0, {})
+
     def attention(self, token_ids: IntArray) -> NDArray[np.float32]:
         """Feed whole targets (B, T) from position 0; return where each token looked in its source.
 

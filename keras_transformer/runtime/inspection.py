@@ -69,7 +69,10 @@ class Inspector:
         room = min(LONGEST_WORD, self._manifest.max_length - 1 - len(prefix_ids))
         fed = np.concatenate([[self._manifest.bos_id], prefix_ids])
         state = self._engine.start([self._source_ids(source)], len(fed) + room, width)
-        probabilities = _softmax(state.feed(np.tile(fed, (width, 1)))[:1, -1])[0]
+        rows = np.tile(fed, (width, 1))
+        if len(prefix_ids):
+            state.fill(rows[:, :-1])
+        probabilities = _softmax(state(rows[:, -1], len(prefix_ids))[:1])[0]
         space_needed = prefix != prefix.rstrip() or not prefix
         probabilities[~self._begins if space_needed else self._special] = 0.0
 
@@ -96,7 +99,7 @@ class Inspector:
         state = self._engine.start([source_ids], limit)
         fed = np.concatenate([[manifest.bos_id], prefix_ids])
         if len(prefix_ids):
-            state.feed(fed[None, :-1])
+            state.fill(fed[None, :-1])
         position = len(prefix_ids)
         ((found,),) = greedy_search(
             state,

@@ -252,3 +252,18 @@ def test_caches_grow_with_their_targets(engine):
     first, rest = whole.feed(targets[1:, :5]), whole.feed(targets[1:, 5:17], 5)
     np.testing.assert_allclose(rest[0, -1], expected, rtol=0, atol=1e-4)
     assert first.shape[1] == 5
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_filled_cache_is_that_of_a_fed_one(engine, beam_size):
+    sources, targets = sources_of(), targets_of(4 * beam_size)
+    filled, fed = (engine.start(sources, 6, beam_size) for _ in range(2))
+    filled.fill(targets[:, :5])
+    expected = fed.feed(targets)
+    same(engine, filled(targets[:, 5], 5), expected[:, 5])
+    message = (
+        f"`token_ids` must have {4 * beam_size} rows that end at or below position 6, "
+        f"got shape ({4 * beam_size}, 7) at 0. Feed fewer tokens."
+    )
+    with pytest.raises(ValueError, match=rf"\A{re.escape(message)}\Z"):
+        filled.fill(targets_of(4 * beam_size, 7))

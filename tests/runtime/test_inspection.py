@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from keras_transformer.runtime.decode_state import DecodeState
 from keras_transformer.runtime.translator import SHIPPED_BUNDLE, Translator
 from keras_transformer.text import reading
 from tests.onnx_export import runs
@@ -89,8 +90,8 @@ class Alphabet:
             def __call__(self, token_ids, positions):
                 return np.stack([engine.logits(token) for token in token_ids.tolist()])
 
-            def feed(self, token_ids, position=0):
-                return np.stack([[engine.logits(token) for token in row] for row in token_ids.tolist()])
+            def fill(self, token_ids):
+                pass
 
             def copy_rows(self, sources, destinations, starts):
                 pass
@@ -118,6 +119,34 @@ def alphabet(rows):
 
 def rounded(alternatives):
     return [(one.text, round(one.probability, 4)) for one in alternatives]
+
+
+@pytest.mark.parametrize("ask", ["alternatives", "translate_from"])
+def test_of_a_beginning_the_last_logits_alone_are_computed(translator, monkeypatch, ask):
+    def feed(state, token_ids, position=0):
+        return pytest.fail("every logit of the beginning was asked for")
+
+    monkeypatch.setattr(DecodeState, "feed", feed)
+    assert getattr(translator, ask)("the cat sleeps", "una casa ")
+
+
+def test_what_follows_a_beginning_is_what_follows_its_tokens_one_by_one(translator, monkeypatch):
+    def step_by_step(state, token_ids):
+        for position, tokens in enumerate(token_ids.T):
+            state(tokens, position)
+
+    def ask():
+        words = translator.alternatives("the cat sleeps", "una casa ", 3)
+        return words, translator.translate_from("the cat sleeps", "una casa ")
+
+    words, text = ask()
+    monkeypatch.setattr(DecodeState, "fill", step_by_step)
+    expected, same_text = ask()
+    assert text == same_text
+    assert [one.text for one in words] == [one.text for one in expected]
+    np.testing.assert_allclose(
+        [one.probability for one in words], [one.probability for one in expected], atol=1e-4
+    )  # float32, summed in another order
 
 
 def test_alternatives_by_hand():
