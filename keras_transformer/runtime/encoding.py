@@ -35,6 +35,8 @@ def encode(
 ) -> Any:
     """Cross keys and values (2·layers, B, H, S, K) of sources, S rounded up to `SOURCE_MULTIPLE`.
 
+    On a device no further than to the model's longest: there the encoder reads the padding, too.
+
     Args:
         encoder: The session.
         manifest: Of its bundle.
@@ -57,11 +59,13 @@ def encode(
         run(encoder, binding)
 
     batch, longest = source_ids.shape
-    memory = room(batch, -(-longest // SOURCE_MULTIPLE) * SOURCE_MULTIPLE)
+    rounded = -(-longest // SOURCE_MULTIPLE) * SOURCE_MULTIPLE
     if isinstance(pool, DeviceMover):  # one run: padding costs a GPU less than a second run and a copy
+        memory = room(batch, min(rounded, manifest.max_length))
         padding = ((0, 0), (0, memory.num_positions - longest))
         run_encoder(np.pad(source_ids, padding, constant_values=manifest.pad_id), source_lengths, memory)
         return memory
+    memory = room(batch, rounded)
     groups = _groups(source_lengths)
     if len(groups) == 1 and longest == memory.num_positions:
         run_encoder(source_ids, source_lengths, memory)

@@ -300,6 +300,18 @@ def test_caches_on_a_device_give_what_the_cpus_give(bundle, beam_size):
     assert len({len(tokens) for tokens in found[0]}) > 3
 
 
+def test_on_a_device_too_a_source_may_be_as_long_as_the_model(bundle, target):
+    """19 tokens are no multiple of 4: neither is the table of positions."""
+    engine = Engine.load(bundle, "cpu", 1, precision="fp16")
+    mover = DeviceMover("cpu", "CPUExecutionProvider", np.float16)
+    device = Engine(engine.encoder, engine.decoder, engine.manifest, "cpu", "", "fp16", pool=mover)
+    for length in (CONFIG.max_length - 1, CONFIG.max_length):
+        rows = runs.rows_of(CONFIG, (length, 3), 4, last=CONFIG.eos_id)
+        sources = [row[row != CONFIG.pad_id] for row in rows]
+        expected, found = (one.start(sources).feed(target[:2]) for one in (engine, device))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=0.02)  # float16, summed over another length
+
+
 def test_half_precision_chooses_by_itself(bundle, sources, target):
     engine = Engine.load(bundle, "cpu", 1, precision="fp16")
     assert engine.may_choose
