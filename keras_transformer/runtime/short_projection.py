@@ -8,7 +8,6 @@ Letters: B sentences, R = B·beam_size rows, D model_dim, V vocabulary, N column
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -67,6 +66,7 @@ class ShortProjection:
             self._table = np.ascontiguousarray(self._table.T)  # (D, V), as the product reads it
         self._weights = {name: array for name, array in weights.items() if name != names.TABLE}
         self._num_threads = num_threads
+        self._sessions: dict[tuple[bool, bool], ort.InferenceSession] = {}
 
     def columns(self, tokens: IntArray) -> Weights:
         """What a run reads for these tokens."""
@@ -86,7 +86,10 @@ class ShortProjection:
     ) -> BoundProjection:
         """Bind a run over hidden (R, D) with mask (R, N), added to the logits of `tokens`."""
         rows, count = mask.shape
-        session = self._session(ranked, rows == 1)
+        kind = ranked, rows == 1
+        session = self._sessions.get(kind)
+        if session is None:
+            session = self._sessions[kind] = self._session(*kind)
         inputs = {"hidden": hidden, "mask": mask, **columns}
         if self._in_integers:
             inputs["input_scale"] = self._weights[names.INPUT_SCALE]
@@ -98,7 +101,6 @@ class ShortProjection:
         ranking = bind_ranking(binding, values, beam_size, tokens) if ranked else None
         return BoundProjection(session, binding, values, tokens, ranking)
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - one object for each engine
     def _session(self, ranked: bool, one_row: bool) -> ort.InferenceSession:
         graph = SmallGraph()
         graph.input("hidden", np.float32, 2)

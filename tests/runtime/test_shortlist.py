@@ -1,6 +1,8 @@
 """With a shortlist: the whole vocabulary's output wherever the lists hold it, whoever stands beside a sentence."""
 
+import gc
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -227,3 +229,14 @@ def test_lists_must_fit(starts, targets, always):
         ValueError, match=r"\Aa shortlist must hold a list of tokens for each token, it does not\Z"
     ):
         Shortlist(*map(np.array, (starts, targets, always)))
+
+
+def test_an_engine_goes_with_its_last_reference(folder):
+    engine = Engine.load(Bundle.open(folder), "cpu", 1, precision="fp32", shortlist=True)
+    with pytest.MonkeyPatch.context() as patch:
+        with_lists(engine, {4: [*SPECIAL, 10]}, patch)
+        engine.start([np.array([4, CONFIG.eos_id])], short=True)(np.array([CONFIG.bos_id]), 0)
+    projection = weakref.ref(engine._short_projection)
+    del engine
+    gc.collect()
+    assert projection() is None
