@@ -78,7 +78,7 @@ def pack(folder: str | Path, zip_path: str | Path) -> Path:
         temporary.replace(target)
     except zipfile.LargeZipFile:
         raise UserError(
-            f"A packed model must stay under 4 GiB, {folder} does not. Share the folder."
+            f"A packed model must stay under 2 GiB, {folder} does not. Share the folder."
         ) from None
     except OSError as error:
         raise UserError(
@@ -126,8 +126,15 @@ def unpack(
                         done += target.write(chunk)
                         if on_progress is not None:
                             on_progress(done, total)
-    # zlib.error, EOFError, NotImplementedError: what zipfile lets through from damaged entries
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    # All but the first: what zipfile lets through from damaged entries (UnicodeDecodeError: of a name)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        UnicodeDecodeError,
+    ) as error:
         raise UserError(
             f"{path.name} must be a whole zip file, it is not: {error}. Download or pack it again."
         ) from None

@@ -146,6 +146,11 @@ class Bundle:
             external = has_external_data(data)
         except ValueError as error:
             raise UserError(f"{self.folder / record.file}: {error}") from None
+        except RecursionError:
+            raise UserError(
+                f"{self.folder / record.file} must be an ONNX file, it holds graphs in graphs without end. "
+                "Do not use this bundle."
+            ) from None
         if external:
             raise UserError(
                 f"{self.folder / record.file} must hold its weights itself, it points to another file. "

@@ -223,7 +223,7 @@ class Translator:
             TypeError: `text` is neither a string nor a list of strings, or an option is no number.
             ValueError: an option breaks its rule.
         """
-        options = SearchOptions(beam_size, length_penalty, num_hypotheses, scores or beam_size > 1)
+        options = SearchOptions(beam_size, length_penalty, num_hypotheses, scores or beam_size != 1)
         if isinstance(text, str):
             return self._translate_all([text], options, cancellation, on_progress)[0]
         if not isinstance(text, (list, tuple)):

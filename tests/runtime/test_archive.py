@@ -91,6 +91,16 @@ def test_packing_checks_the_bundle_and_leaves_no_half_file(bundle_folder, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
 
 
+def test_a_bundle_too_large_for_a_plain_zip_is_refused(bundle_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10_000)  # it is 2 GiB
+    with pytest.raises(UserError) as caught:
+        pack(bundle_folder, tmp_path / "model.zip")
+    assert str(caught.value) == (
+        f"A packed model must stay under 2 GiB, {bundle_folder} does not. Share the folder."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("prefix", ["", "my-model/"])
 def test_a_bundle_zipped_by_hand_is_taken(bundle_folder, folder, tmp_path, prefix):
     def like_a_mac(files):
@@ -184,6 +194,17 @@ def patched(path, offset, fields, values):
     struct.pack_into(fields, data, begin + offset, *values)
     path.write_bytes(data)
     return path
+
+
+def test_a_name_that_is_not_what_its_flag_says_is_refused(bundle_folder, folder, tmp_path):
+    path = pack(bundle_folder, tmp_path / "model.zip")
+    data = bytearray(path.read_bytes())
+    begin = data.index(b"PK\x01\x02")
+    struct.pack_into("<H", data, begin + 8, 0x800)  # the name is UTF-8
+    data[begin + 46] = 0xFF  # its first byte
+    path.write_bytes(data)
+    message = refused(path, folder)
+    assert message.startswith("model.zip must be a whole zip file, it is not: 'utf-8' codec can't decode")
 
 
 def test_claims_beyond_the_format_are_refused(bundle_folder, folder, tmp_path):

@@ -236,3 +236,22 @@ def test_weights_inside_the_file_are_not_taken_for_outside():
 def test_what_is_no_onnx_file(data, what):
     with pytest.raises(ValueError, match=rf"\A`model` must be {what}. Export it again.\Z"):
         has_external_data(data)
+
+
+def test_graphs_nested_without_end_are_refused(folder):
+    def wrapped(field, data):
+        size, written = len(data), b""
+        while size > 127:
+            written, size = written + bytes([size & 127 | 128]), size >> 7
+        return bytes([field << 3 | 2]) + written + bytes([size]) + data
+
+    data = b""
+    for _ in range(1000):
+        data = wrapped(1, wrapped(5, wrapped(6, data)))  # a graph's node, its attribute, and a graph in it
+    path = folder / "decoder.fp32.onnx"
+    path.write_bytes(wrapped(7, data))
+    record = FileRecord.of(path)
+    edit(folder, lambda values: values["precisions"]["fp32"]["decoder"].update(vars(record)))
+    message = f"{path} must be an ONNX file, it holds graphs in graphs without end. Do not use this bundle."
+    with pytest.raises(UserError, match=rf"\A{re.escape(message)}\Z"):
+        Bundle.open(folder).read_graphs("fp32")

@@ -363,6 +363,8 @@ def test_options_of_the_search_are_checked_before_anything_runs():
     message = r"^`num_hypotheses` must be from 1 to `beam_size` \(1\), got 2\. Widen the beam\.$"
     with pytest.raises(ValueError, match=message):
         translator.translate("a", num_hypotheses=2)
+    with pytest.raises(TypeError, match=r"^`beam_size` must be a whole number, got '4'\. Pass an int\.$"):
+        translator.translate("a", beam_size="4")
     assert engine.started == []
 
 
