@@ -126,7 +126,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             f"{folder / REFERENCE_FILE} must hold reference_0 and greedy_0, it does not: nothing proves the "
             "export. Train it anew."
         )
-    run = folder.parents[1] if folder.parent.name == "checkpoints" else folder
+    place = folder.absolute()  # "best" and "." have no parents' names
+    run = place.parents[1] if place.parent.name == "checkpoints" else folder
     if not (run / TOKENIZER_FILE).is_file():
         raise UserError(f"RUN must hold {TOKENIZER_FILE}, found none at {run / TOKENIZER_FILE}. {_TRAIN_ONE}")
     return Checkpoint(folder, run, config, description, weights, logit_cases, greedy_cases, calibration)
