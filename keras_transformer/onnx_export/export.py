@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_transformer.errors import UserError
-from keras_transformer.onnx_export.add_shortlist import write_shortlist
+from keras_transformer.onnx_export.add_shortlist import learn_shortlist, write_shortlist
 from keras_transformer.onnx_export.calibration import calibrate
 from keras_transformer.onnx_export.card import model_card
 from keras_transformer.onnx_export.checkpoint import NOTES_FILE, Checkpoint
@@ -71,13 +71,18 @@ def export_bundle(
         report: Given one line for each stage.
 
     Raises:
-        UserError: the tokenizer does not fit the model, the run's notes are no text, or `target` cannot be written.
+        UserError: the tokenizer does not fit the model, the run's notes are no text, no pair of `training_text` is
+            one to learn from, or `target` cannot be written.
         GateFailure: a precision differs from the Keras model by too much; nothing is left behind.
     """
+    target = target.resolve()  # where it is the process's own, "." names no folder after it is replaced
     _check_tokenizer(checkpoint)
     notes = _read_notes(checkpoint.run / NOTES_FILE)
     details = name, licences, longest_source
     with new_bundle(target) as folder:
+        shortlist = None
+        if training_text is not None:  # first: it may be of no use, and the gates take long
+            shortlist = learn_shortlist(checkpoint.tokenizer_path, training_text, report)
         chosen: tuple[str, ...] = ()
         gate: dict[str, Any] = {}
         if "int8" in precisions and pairs:
@@ -95,8 +100,8 @@ def export_bundle(
             records[precision] = replace(records[precision], gate=measured)
         scores = {**manifest.scores, **_test_scores(folder, manifest, tests or {}, report)}
         manifest = replace(manifest, precisions=records, scores=scores)
-        if training_text:
-            manifest = write_shortlist(folder, manifest, training_text, report)
+        if shortlist is not None:
+            manifest = write_shortlist(folder, manifest, shortlist)
         write_manifest(folder, manifest)
         (folder / names.CARD_FILE).write_text(model_card(manifest, notes, hub_licence), "utf-8")
     return Bundle.open(target)
@@ -228,7 +233,7 @@ def _check_tokenizer(checkpoint: Checkpoint) -> None:
     tokenizer = Tokenizer.from_file(path)
     special = (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.unk_id)
     expected = (config.pad_id, config.bos_id, config.eos_id, config.unk_id)
-    if tokenizer.vocabulary_size > config.vocabulary_size or special != expected:
+    if tokenizer.vocabulary_size != config.vocabulary_size or special != expected:
         raise UserError(
             f"{path} must fit the model ({config.vocabulary_size} tokens, special ids {expected}), "
             f"got {tokenizer.vocabulary_size} tokens and {special}. Use the tokenizer of the same run."

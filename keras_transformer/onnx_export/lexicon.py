@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_transformer.errors import UserError
 from keras_transformer.runtime.shortlist import Shortlist
 
 IntArray = NDArray[np.integer[Any]]
@@ -59,7 +60,7 @@ def learn_lexicon(pairs: IdPairs, vocabulary_size: int) -> Lexicon:
     """Learn from the token ids of sentences and their translations, as far as `MOST_PAIRS` reach.
 
     Raises:
-        ValueError: there is no pair.
+        UserError: no pair is one to learn from.
     """
     source_counts, target_counts = (np.zeros(vocabulary_size, np.int64) for _ in range(2))
     found, counts, chunks = [], [], []
@@ -71,7 +72,10 @@ def learn_lexicon(pairs: IdPairs, vocabulary_size: int) -> Lexicon:
         counts.append(together)
         chunks.append((places.astype(np.int32), chunk.groups))
     if not found:
-        raise ValueError("`pairs` must hold a sentence and its translation, got none. Name a training text.")
+        raise UserError(
+            f"A text to learn a shortlist from must hold sentence pairs of 1 to {LONGEST} tokens a side, it holds "
+            "none. Name another text."
+        )
     known, places = np.unique(np.concatenate(found), return_inverse=True)
     known = known[np.bincount(places, np.concatenate(counts)) >= FEWEST_TOGETHER]
     # Where the pairs of a chunk lie among those that are known; C stands for those that are not.

@@ -10,7 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_transformer.errors import UserError
+from keras_transformer.errors import UserError, reason_of
+from keras_transformer.runtime.archive import BUNDLE_FILES, TEXTS
 from keras_transformer.runtime.names import MANIFEST_FILE
 
 
@@ -18,37 +19,76 @@ from keras_transformer.runtime.names import MANIFEST_FILE
 def new_bundle(target: Path) -> Iterator[Path]:
     """A folder to fill, which becomes `target` when the block ends and vanishes when it raises.
 
-    An older bundle at `target` is replaced in the end and untouched until then.
+    An older bundle at `target` is replaced in the end and untouched until then; its texts about licences, which
+    no export writes, are in the new folder from the beginning.
 
     Raises:
         UserError: `target` is a file or a folder that holds something other than a bundle, or
             cannot be written.
     """
-    target = target.absolute()  # "." has no name
+    target = target.resolve()
     if target.exists() and not _replaceable(target):
         raise UserError(
             f"--output must be a new folder or an older bundle, {target} is neither. Choose another folder."
         )
+    with new_folder(target) as partial:
+        for name in TEXTS:
+            if (target / name).is_file():
+                shutil.copyfile(target / name, partial / name)
+        yield partial
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `target` when the block ends and vanishes when it raises.
+
+    Raises:
+        UserError: `target` cannot be written or replaced.
+    """
+    target = target.resolve()  # "." has no name, and a link stays where it is
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
-        raise UserError(
-            f"A bundle's folder must be writable, {target} is not: {error.strerror}. Change its permissions."
-        ) from None
+        raise _refusal(target, error) from None
     try:
         yield partial
-        partial.chmod(0o755)  # mkdtemp gives the owner alone a key
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-            os.replace(target, old / target.name)
-            os.replace(partial, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(partial, target)
+        try:
+            _publish(partial, target)
+        except OSError as error:
+            raise _refusal(target, error) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _publish(partial: Path, target: Path) -> None:
+    partial.chmod(0o755)  # mkdtemp gives the owner alone a key
+    if not target.exists():
+        os.replace(partial, target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+    try:
+        os.replace(target, old / target.name)
+        os.replace(partial, target)
+    finally:
+        if not target.exists():  # the second was refused, as Windows does while something reads the folder
+            os.replace(old / target.name, target)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _refusal(target: Path, error: OSError) -> UserError:
+    return UserError(
+        f"A bundle's folder must be writable, {target} is not: {reason_of(error)}. "
+        "Change its permissions or choose another."
+    )
+
+
 def _replaceable(target: Path) -> bool:
-    return target.is_dir() and ((target / MANIFEST_FILE).is_file() or not any(target.iterdir()))
+    """Whether nothing is lost with this folder: it is empty, or holds what an export writes and nothing else."""
+    if not target.is_dir():
+        return False
+    found = {path.name: path for path in target.iterdir() if path.name != ".DS_Store"}  # a Mac's own
+    return not found or (
+        MANIFEST_FILE in found
+        and all(name in BUNDLE_FILES and path.is_file() for name, path in found.items())
+    )

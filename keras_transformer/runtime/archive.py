@@ -29,15 +29,15 @@ MAX_BYTES = 4 * 2**30 - 1  # what a zip without its 64-bit extension can hold
 MAX_RATIO = 100  # tokenizer.json shrinks to a sixth; only a bomb shrinks to a hundredth
 _RATIO_FROM_BYTES = 2**20  # small files may be as regular as they like
 _CHUNK_BYTES = 2**20
-_TEXTS = ("LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "NOTICE.md", "ATTRIBUTION.md")
+TEXTS = ("LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "NOTICE.md", "ATTRIBUTION.md")
 _GRAPHS = [file(name) for name in names.PRECISIONS for file in (names.encoder_file, names.decoder_file)]
-_FILES = frozenset(
+BUNDLE_FILES = frozenset(
     {
         names.MANIFEST_FILE,
         names.TOKENIZER_FILE,
         names.SHORTLIST_FILE,
         names.CARD_FILE,
-        *_TEXTS,
+        *TEXTS,
         *_GRAPHS,
     }
 )
@@ -63,7 +63,7 @@ def pack(folder: str | Path, zip_path: str | Path) -> Path:
     bundle = Bundle.open(folder)
     target = Path(zip_path)
     files = {record.file for record in bundle.records()} | {names.MANIFEST_FILE}
-    files |= {name for name in (names.CARD_FILE, *_TEXTS) if (bundle.folder / name).is_file()}
+    files |= {name for name in (names.CARD_FILE, *TEXTS) if (bundle.folder / name).is_file()}
     temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
         with zipfile.ZipFile(
@@ -178,7 +178,7 @@ def _check_directory(entries: list[zipfile.ZipInfo], zip_name: str) -> dict[str,
         if raw.startswith("__MACOSX/") or raw.rpartition("/")[2] == ".DS_Store":
             continue  # what a Mac adds to every zip; never written
         match = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*/)?([A-Za-z0-9._-]*)", raw)
-        if match is None or (match[2] and match[2] not in _FILES):
+        if match is None or (match[2] and match[2] not in BUNDLE_FILES):
             raise _refusal(zip_name, "hold a bundle's files only, alone or in one folder", f"{raw!r}")
         mode = info.external_attr >> 16
         if not match[2]:

@@ -5,6 +5,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
+from keras_transformer.errors import UserError
 from keras_transformer.onnx_export import lexicon
 from keras_transformer.onnx_export.lexicon import learn_lexicon, make_shortlist
 
@@ -64,12 +65,14 @@ def test_only_as_many_pairs_are_read_as_memory_is_meant_for(monkeypatch):
     assert learn_lexicon(PAIRS, VOCABULARY).source_counts.sum() == 3  # 3·2 pairs of tokens, then 2·1 more
 
 
-def test_no_text_is_refused():
+@pytest.mark.parametrize("pairs", [[], [([], [4]), ([4], []), ([4] * 101, [4])]])
+def test_a_text_without_a_pair_to_learn_from_is_refused(pairs):
     with pytest.raises(
-        ValueError,
-        match=r"\A`pairs` must hold a sentence and its translation, got none\. Name a training text\.\Z",
+        UserError,
+        match=r"\AA text to learn a shortlist from must hold sentence pairs of 1 to 100 tokens a side, it holds "
+        r"none\. Name another text\.\Z",
     ):
-        learn_lexicon([([], [4]), ([4], []), ([4] * 101, [4])], VOCABULARY)
+        learn_lexicon(pairs, VOCABULARY)
 
 
 def test_a_list_holds_the_likeliest_and_the_token_itself(monkeypatch):
