@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a clone, installed or not
 
-from keras_transformer.errors import UserError
 from keras_transformer.onnx_export.add_shortlist import add_shortlist
+from keras_transformer.onnx_export.command import progress, run_command
 from keras_transformer.onnx_export.quality import read_files
 
 DESCRIPTION = """\
@@ -27,24 +27,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("source", metavar="SOURCE", type=Path, help="a sentence a line, plain or .gz")
     parser.add_argument("target", metavar="TARGET", type=Path, help="the translation of each")
     options = parser.parse_args(arguments)
-    try:
+
+    def run() -> str:
         pairs = read_files("SOURCE and TARGET", options.source, options.target)
-        bundle = add_shortlist(options.bundle, pairs, _progress)
-    except UserError as error:
-        _progress(f"error: {error}")
-        return 2
-    except KeyboardInterrupt:
-        _progress("interrupted: the bundle is as it was.")
-        return 130
-    record = bundle.manifest.shortlist
-    assert record is not None
-    sys.stdout.write(f"{bundle.folder}: {record.file}, {record.bytes / 1e6:.1f} MB\n")
-    return 0
+        bundle = add_shortlist(options.bundle, pairs, progress)
+        record = bundle.manifest.shortlist
+        assert record is not None
+        return f"{bundle.folder}: {record.file}, {record.bytes / 1e6:.1f} MB"
 
-
-def _progress(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    return run_command(run, "the bundle is as it was")
 
 
 if __name__ == "__main__":

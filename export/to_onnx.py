@@ -11,9 +11,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a clon
 
 from keras_transformer.errors import UserError
 from keras_transformer.onnx_export.checkpoint import find_checkpoint, load_checkpoint, newest_run
+from keras_transformer.onnx_export.command import progress, run_command
 from keras_transformer.onnx_export.export import export_bundle
 from keras_transformer.onnx_export.quality import read_files, read_pairs
-from keras_transformer.onnx_export.verify import GateFailure
 from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.runtime.names import PRECISIONS
 
@@ -36,18 +36,18 @@ examples:
   python export/to_onnx.py                             the newest run under runs/, into RUN/bundle
   python export/to_onnx.py runs/en-it --precision int8 --output models/en-it
 
-exit codes: 0 done, 1 the check failed, 2 wrong usage or input, 130 interrupted"""
+exit codes: 0 done, 1 the check failed, 2 wrong usage or input, 130 interrupted, 143 terminated"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
-    try:
+
+    def run() -> str:
         _refuse_repeated([name for name, *_ in options.test])
-        run = options.run or newest_run(Path("runs"))
-        checkpoint = load_checkpoint(find_checkpoint(run))
+        checkpoint = load_checkpoint(find_checkpoint(options.run or newest_run(Path("runs"))))
         target = options.output or checkpoint.run / "bundle"
-        _progress(f"{checkpoint.folder} -> {target}")
+        progress(f"{checkpoint.folder} -> {target}")
         bundle = export_bundle(
             checkpoint,
             target,
@@ -62,19 +62,11 @@ def main(arguments: list[str] | None = None) -> int:
             pairs=read_pairs(checkpoint.run, tuple(options.valid) if options.valid else None),
             longest_source=options.longest_source,
             training_text=read_files("--shortlist", *options.shortlist) if options.shortlist else None,
-            report=_progress,
+            report=progress,
         )
-    except UserError as error:
-        _progress(f"error: {error}")
-        return 2
-    except GateFailure as failure:
-        _progress(f"failed: {failure}. No bundle was written.")
-        return 1
-    except KeyboardInterrupt:
-        _progress("interrupted: no bundle was written.")
-        return 130
-    sys.stdout.write(_summary(bundle) + "\n")
-    return 0
+        return _summary(bundle)
+
+    return run_command(run, "no bundle was written")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -171,11 +163,6 @@ def _precisions(text: str) -> tuple[str, ...]:
     if unknown or not chosen:
         raise argparse.ArgumentTypeError(f"must be any of {', '.join(PRECISIONS)}, got {text!r}")
     return chosen
-
-
-def _progress(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 def _summary(bundle: Bundle) -> str:

@@ -9,8 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from keras_transformer.errors import UserError
 from keras_transformer.evaluate import evaluate
+from keras_transformer.onnx_export.add_shortlist import add_shortlist
+from keras_transformer.onnx_export.checkpoint import find_checkpoint, load_checkpoint
+from keras_transformer.onnx_export.export import export_bundle
 from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.runtime.translator import Translator
 from tests.onnx_export import runs
@@ -93,7 +98,7 @@ def test_without_a_run_the_newest_is_taken(tmp_path):
         os.utime(path, (path.stat().st_mtime - age,) * 2)
     done = to_onnx("--precision", "fp32", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("runs/new/bundle: ")
+    assert done.stdout.startswith(f"{tmp_path}/runs/new/bundle: ")
 
 
 def test_a_failed_gate_leaves_the_older_bundle_alone_and_nothing_else(tmp_path):
@@ -149,12 +154,13 @@ def with_another_width(run):
     edited(run, model=runs.config(model_dim=40).to_dict())
 
 
-def with_a_larger_tokenizer(run):
-    edited(run, model=runs.config(vocabulary_size=400).to_dict())
-    config = runs.config(vocabulary_size=400)
-    from safetensors.numpy import save_file
+def with_a_vocabulary_of(size):
+    def harm(run):
+        config = runs.config(vocabulary_size=size)
+        edited(run, model=config.to_dict())
+        save_file(runs.weights_of(config), str(run / "checkpoints" / "best" / "weights.safetensors"))
 
-    save_file(runs.weights_of(config), str(run / "checkpoints" / "best" / "weights.safetensors"))
+    return harm
 
 
 def unlinked(name):
@@ -210,9 +216,16 @@ CROSS = "cross_attention/key_value/kernel"
             f"{{best}}/weights.safetensors must hold the weight decoder_layers/3/{CROSS} for its sizes.",
         ),
         (
-            with_a_larger_tokenizer,
+            with_a_vocabulary_of(400),
             (
                 "{run}/tokenizer.json must fit the model (400 tokens, special ids (0, 1, 2, 3)), "
+                "got 418 tokens and (0, 1, 2, 3)."
+            ),
+        ),
+        (
+            with_a_vocabulary_of(430),
+            (
+                "{run}/tokenizer.json must fit the model (430 tokens, special ids (0, 1, 2, 3)), "
                 "got 418 tokens and (0, 1, 2, 3)."
             ),
         ),
@@ -286,3 +299,42 @@ def test_a_shortlist_comes_with_the_export_or_later(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: A model must be a folder with a manifest.json")
+
+
+PAIRS = [(runs.SENTENCES[1], runs.SENTENCES[0]), (runs.SENTENCES[3], runs.SENTENCES[2])] * 5
+
+
+def test_the_folder_of_the_process_may_be_exported_into_and_given_a_shortlist(tmp_path, monkeypatch):
+    checkpoint = load_checkpoint(find_checkpoint(runs.write_run(tmp_path / "run")))
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    bundle = export_bundle(checkpoint, Path("."), ["fp32"])
+    assert bundle.folder == tmp_path / "out"
+    monkeypatch.chdir(tmp_path / "out")
+    (tmp_path / "out" / "mine.txt").write_text("", "utf-8")
+    assert add_shortlist(Path("."), PAIRS).manifest.shortlist is not None
+    assert (tmp_path / "out" / "mine.txt").exists()  # a shortlist takes nothing away
+
+
+def test_a_text_of_no_use_for_a_shortlist_is_told_before_the_work(tmp_path):
+    checkpoint = load_checkpoint(find_checkpoint(runs.write_run(tmp_path / "run")))
+    lines = []
+    with pytest.raises(
+        UserError, match=r"\AA text to learn a shortlist from must hold sentence pairs of 1 to "
+    ):
+        export_bundle(
+            checkpoint,
+            tmp_path / "out",
+            ["fp32"],
+            training_text=[("cat " * 101, "gatto")],
+            report=lines.append,
+        )
+    assert lines == ["shortlist: learning from 1 pairs"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(("place", "name"), [("checkpoints", "best"), ("checkpoints/best", ".")])
+def test_a_checkpoint_finds_its_run_from_wherever_it_is_named(tmp_path, monkeypatch, place, name):
+    run = runs.write_run(tmp_path / "run")
+    monkeypatch.chdir(run / place)
+    assert load_checkpoint(find_checkpoint(Path(name))).run == run
