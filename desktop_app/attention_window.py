@@ -91,9 +91,8 @@ class AttentionWindow(tkinter.Toplevel):
         self.heads.bind("<<ComboboxSelected>>", lambda _: self._draw())
         self.heads.pack(side="left", padx=theme.pixels(6))
         self.save_button = ttk.Button(top, text=say("attention.save"), command=self.save, state="disabled")
-        if (
-            importlib.util.find_spec("PIL") is not None
-        ):  # an installation without the extra `desktop` lacks it
+        # An installation without the extra `desktop` cannot write pictures.
+        if importlib.util.find_spec("PIL") is not None:
             self.save_button.pack(side="right")
         foot = ttk.Frame(frame)
         foot.pack(side="bottom", fill="x", pady=(gap, 0))

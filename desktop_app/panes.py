@@ -147,9 +147,8 @@ class TextPane(ttk.Frame):
         """Return the Tk index of the character with `offset` characters before it."""
         begins = self._line_begins()
         line = bisect.bisect_right(begins, offset)
-        return (
-            f"{line}.{tk_length(self.get_text()[begins[line - 1] : offset])}"  # Tk is not asked: it is slow
-        )
+        before = self.get_text()[begins[line - 1] : offset]  # Tk is not asked: it is slow
+        return f"{line}.{tk_length(before)}"
 
     def offset_at(self, x: int, y: int) -> int | None:
         """Return the offset of the character under a point of the text, None beside the text."""

@@ -152,9 +152,8 @@ class Scheduler:
             for thread in threads:
                 if thread.ident is not None:  # the system may have refused to start it
                     thread.join()
-            while (
-                not events.empty()
-            ):  # errors hold the frames that hold the queue: a cycle with whole batches
+            # Errors that nobody heard hold frames that hold the queue: a cycle with whole batches in it.
+            while not events.empty():
                 events.get()
 
     def start(
