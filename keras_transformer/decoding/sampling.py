@@ -55,16 +55,15 @@ class SamplingSearch(GreedySearch):
                 raise ValueError(f"`{name}` must {rule}, got {value}. Choose a value there.")
         # With scores, so that a step hands out its logits.
         super().__init__(step, sentences, max_lengths, scores=True, **options)
-        self._seed, self._temperature, self._top_k, self._top_p = seed, temperature, top_k, top_p
-        self._streams: dict[int, np.random.Generator] = {}
+        self._temperature, self._top_k, self._top_p = temperature, top_k, top_p
+        self._streams = {number: np.random.default_rng((seed, number)) for number in self._sentences}
 
     def _choose(self, logits: Any) -> IntArray:
         logits = self._checked(logits).astype(np.float64)
         self._check_finite(logits.max(axis=1))
         chosen = np.full(len(logits), self._pad_id, np.int64)
         for slot in self._running:
-            sentence = self._sentences[slot]
-            stream = self._streams.setdefault(sentence, np.random.default_rng((self._seed, sentence)))
+            stream = self._streams[self._sentences[slot]]
             tokens, kept = candidates(softmax(logits[slot] / self._temperature), self._top_k, self._top_p)
             place = np.searchsorted(np.cumsum(kept), stream.random() * kept.sum(), side="right")
             chosen[slot] = tokens[min(int(place), len(tokens) - 1)]

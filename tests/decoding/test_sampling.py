@@ -94,6 +94,13 @@ def test_a_sentence_draws_by_the_seed_and_its_number_alone():
     assert searched(tree, [0], 7, [9])[9] != together[0]
 
 
+def test_each_sentence_has_one_stream_however_long_it_gets(monkeypatch):
+    made, make = [], np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: made.append(seed) or make(seed))
+    sampling_search(Fixed([0.0, 1.0, -1e9, 2.0]), seed=5, max_lengths=np.array([30, 20]), **IDS)
+    assert made == [(5, 0), (5, 1)]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
