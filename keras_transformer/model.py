@@ -181,7 +181,7 @@ class Transformer(keras.Model):
         """
         self._loss_projects = (
             self._compile_metrics is None
-            and getattr(self.loss, "of_hidden", None) is not None
+            and "of_hidden" in vars(type(self.loss))  # a subclass may compute something else in `call`
             and self.loss.reduction == "mean_with_sample_weight"  # what `of_hidden` gives
             and self._compile_loss._user_loss_weights is None
         )
@@ -191,6 +191,10 @@ class Transformer(keras.Model):
             self._loss_projects = False
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if y is not None and sample_weight is not None:  # a weight a sentence counts for each of its tokens
+            weights = ops.convert_to_tensor(sample_weight)
+            weights = weights[:, None] if len(weights.shape) == 1 else weights
+            sample_weight = ops.broadcast_to(weights, ops.shape(y))  # (B, T)
         if self._loss_projects:
             loss = self.loss.of_hidden(y, y_pred, self.embedding.table, sample_weight, training)
             for penalty in self.losses:  # of the weights

@@ -360,3 +360,46 @@ def test_dropout_draws_anew_at_each_step_of_fit():
     losses = _compiled(model, 0.0).fit(inputs, targets, **arguments).history["token_loss"]
     still = _oracle_loss(weights, config, inputs, targets, sample_weight)
     assert len({round(loss, 5) for loss in [still, *losses]}) == 5
+
+
+@pytest.mark.parametrize("batch_size", [4, 6])
+@pytest.mark.parametrize("column", [False, True])
+def test_a_weight_a_sentence_counts_for_each_of_its_tokens(column, batch_size):
+    """With as many sentences as target positions, too, where weights of either axis would fit."""
+    config = _shallow_config()
+    inputs, targets, _ = _pairs(config, batch_size)
+    assert targets.shape[1] == 4
+    rows = np.arange(1.0, batch_size + 1, dtype=np.float32)
+    model, weights = random_model(config)
+    every = np.broadcast_to(rows[:, None], targets.shape)
+    expected = _oracle_loss(weights, config, inputs, targets, every)
+    assert abs(expected - _oracle_loss(weights, config, inputs, targets, np.ones_like(every))) > 0.01
+    for metrics in (None, ["sparse_categorical_accuracy"]):
+        model.compile("sgd", LabelSmoothedCrossEntropy(LABEL_SMOOTHING), metrics=metrics)
+        scores = model.evaluate(
+            inputs,
+            targets,
+            sample_weight=rows[:, None] if column else rows,
+            batch_size=batch_size,
+            verbose=0,
+            return_dict=True,
+        )
+        assert (scores["loss"], scores["token_loss"]) == (pytest.approx(expected, rel=1e-5),) * 2
+
+
+def test_a_subclass_of_the_loss_is_called():
+    """`of_hidden` knows nothing of what it computes."""
+
+    class Tripled(LabelSmoothedCrossEntropy):
+        def call(self, y_true, y_pred):
+            return 3.0 * super().call(y_true, y_pred)
+
+    config = _shallow_config()
+    inputs, targets, sample_weight = _pairs(config)
+    model, weights = random_model(config)
+    model.compile("sgd", Tripled(LABEL_SMOOTHING))
+    scores = model.evaluate(
+        inputs, targets, sample_weight=sample_weight, batch_size=6, verbose=0, return_dict=True
+    )
+    expected = 3 * _oracle_loss(weights, config, inputs, targets, sample_weight)
+    assert scores["loss"] == pytest.approx(expected, rel=1e-5)
