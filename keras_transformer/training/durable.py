@@ -1,10 +1,14 @@
 """Files and folders that are there whole or not at all: a temporary name, fsync, then a rename."""
 
+import errno
 import os
 import shutil
+import time
 from pathlib import Path
 
 WRITING, REPLACED = ".writing", ".replaced"
+DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+WAITS = [0.1 * 2**n for n in range(6)]  # seconds, 6.3 in all
 
 
 def write_file(path, data):
@@ -18,7 +22,7 @@ def write_file(path, data):
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         _write(writing, data)
-        os.replace(writing, path)
+        _move(os.replace, writing, path)
     except OSError:
         writing.unlink(missing_ok=True)  # what did not fit must not fill the disk
         raise
@@ -39,12 +43,12 @@ def write_folder(folder, files):
             _write(writing / name, data)
         _sync_folder(writing)
         if folder.exists():  # a folder cannot be renamed over another: two steps, which `recover` undoes
-            os.rename(folder, replaced)
-        os.rename(writing, folder)
+            _move(os.rename, folder, replaced)
+        _move(os.rename, writing, folder)
     except OSError:
         shutil.rmtree(writing, ignore_errors=True)
         if not folder.exists() and replaced.exists():
-            os.rename(replaced, folder)
+            _move(os.rename, replaced, folder)
         raise
     _sync_folder(folder.parent)
     shutil.rmtree(replaced, ignore_errors=True)
@@ -59,8 +63,18 @@ def recover(folder):
         if folder.exists():
             shutil.rmtree(replaced, ignore_errors=True)
         else:
-            os.rename(replaced, folder)
+            _move(os.rename, replaced, folder)
     return folder
+
+
+def _move(move, source, target):
+    """`move(source, target)`, tried again for seconds where Windows refuses it: a viewer has a file of it open."""
+    for wait in WAITS if os.name == "nt" else ():
+        try:
+            return move(source, target)
+        except PermissionError:
+            time.sleep(wait)
+    return move(source, target)
 
 
 def _beside(folder):

@@ -1,4 +1,5 @@
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -103,3 +104,40 @@ def test_recovering_takes_the_predecessor_of_a_folder_that_was_being_replaced(tm
     (tmp_path / "last.writing").mkdir()
     assert files_in(durable.recover(tmp_path / "last")) == OLD
     assert [path.name for path in tmp_path.iterdir()] == ["last"]
+
+
+@pytest.mark.parametrize(("refusals", "arrives"), [(2, True), (7, False)])
+@pytest.mark.parametrize(
+    ("write", "old", "new"),
+    [(durable.write_file, b"old", b"new"), (durable.write_folder, OLD, NEW)],
+    ids=["file", "folder"],
+)
+def test_windows_is_asked_again_while_something_is_open(
+    tmp_path, monkeypatch, write, old, new, refusals, arrives
+):
+    path, waited = tmp_path / "last", []
+    write(path, old)
+    refused = iter(range(refusals))
+
+    class Windows:
+        name = "nt"
+
+        def __getattr__(self, name):
+            def moved(*arguments):
+                if arguments[1] == path and next(refused, None) is not None:
+                    raise PermissionError(13, "The process cannot access the file")
+                return getattr(os, name)(*arguments)
+
+            return moved if name in ("replace", "rename") else getattr(os, name)
+
+    monkeypatch.setattr(durable, "os", Windows())
+    monkeypatch.setattr(durable, "time", SimpleNamespace(sleep=waited.append))
+    if arrives:
+        write(path, new)
+        assert waited == durable.WAITS[:2]
+    else:
+        with pytest.raises(PermissionError):
+            write(path, new)
+        assert waited == durable.WAITS
+    found = files_in(path) if path.is_dir() else path.read_bytes()
+    assert found == (new if arrives else old)
