@@ -1,15 +1,16 @@
 """What a run leaves for people: metrics.jsonl, curves.png, TensorBoard or Weights & Biases, summary.md."""
 
-import hashlib
 import importlib.util
 import io
 import json
+import secrets
 
 from keras_transformer.errors import UserError
 from keras_transformer.training.durable import write_file
 
 METRICS_FILE = "metrics.jsonl"
 SUMMARY_FILE = "summary.md"
+WANDB_FILE = "wandb_id"
 
 
 class Metrics:
@@ -52,26 +53,31 @@ class Metrics:
         write_file(self.path, "".join(json.dumps(row) + "\n" for row in self.rows).encode())
 
 
+def check_loggers(loggers):
+    """Refuse `train.loggers` whose library is not installed.
+
+    Raises:
+        UserError: the first one.
+    """
+    for name, module in (("tensorboard", "tensorboardX"), ("wandb", "wandb")):
+        if name in loggers and importlib.util.find_spec(module) is None:
+            raise UserError(
+                f"train.loggers names {name!r}, which needs {module}: pip install {module}, or leave it out."
+            )
+
+
 class Board:
     """The same numbers for the viewers named in `train.loggers`.
 
     Args:
         loggers: Names among "tensorboard" and "wandb".
-        folder: The run's folder; event files go to its tensorboard/.
+        folder: The run's folder; event files go to its tensorboard/, the id of its Weights & Biases run to wandb_id.
         start_step: Later numbers of an earlier call are hidden.
         config: Plain values by section, shown beside a Weights & Biases run.
-
-    Raises:
-        UserError: a viewer's library is not installed.
     """
 
     def __init__(self, loggers, folder, start_step, config):
         self._events = self._wandb = None
-        for name, module in (("tensorboard", "tensorboardX"), ("wandb", "wandb")):
-            if name in loggers and importlib.util.find_spec(module) is None:
-                raise UserError(
-                    f"train.loggers names {name!r}, which needs {module}: pip install {module}, or leave it out."
-                )
         if "tensorboard" in loggers:
             from tensorboardX import SummaryWriter
 
@@ -82,11 +88,15 @@ class Board:
         if "wandb" in loggers:
             import wandb
 
+            # Of the run, not of its folder: the next run may lie at the same path, this one be moved.
+            file = folder / WANDB_FILE
+            if not start_step or not file.is_file():
+                write_file(file, secrets.token_hex(8).encode())
             self._wandb = wandb.init(
                 project="keras_transformer",
                 name=folder.name,
                 dir=str(folder),
-                id=hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16],
+                id=file.read_text("ascii"),
                 resume="allow",
                 config=config,
             )

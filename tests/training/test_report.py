@@ -120,15 +120,19 @@ def test_weights_and_biases_gets_the_same_numbers(tmp_path, monkeypatch):
     assert calls[0]["config"] == {"train": {"seed": 1}}
     assert (calls[0]["name"], calls[0]["resume"]) == ("run", "allow")
     assert calls[1:] == [(4, {"train/loss": 2.5}), "finished"]
-    report.Board(("wandb",), tmp_path / "run", 4, {})
+    (tmp_path / "run").rename(tmp_path / "moved")
+    report.Board(("wandb",), tmp_path / "moved", 4, {})
     assert calls[-1]["id"] == calls[0]["id"]  # a resumed run goes on in the same one
+    report.Board(("wandb",), tmp_path / "moved", 0, {})
+    assert calls[-1]["id"] != calls[0]["id"]  # another run at the same path does not
 
 
 def test_a_viewer_that_is_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
     message = r"train\.loggers names 'wandb', which needs wandb: pip install wandb, or leave it out\."
     with pytest.raises(UserError, match=message):
-        report.Board(("wandb",), tmp_path, 0, {})
+        report.check_loggers(("wandb",))
+    report.check_loggers(())
     report.Board((), tmp_path, 0, {}).numbers(1, {"train/loss": 1.0})  # none asked for, none needed
 
 
