@@ -359,11 +359,12 @@ def config_from_dict(tree: dict[str, dict[str, Any]]) -> Config:
     return Config(**sections)
 
 
-def save_config(config: Config, path: Path) -> None:
-    """Write the resolved configuration as TOML; `load_config(path)` gives it back."""
+def config_to_toml(config: Config) -> str:
+    """The resolved configuration as text; `load_config` of a file that holds it gives it back."""
     import tomli_w  # an extra of training: translating never writes a configuration
 
-    path.write_text(tomli_w.dumps(config.to_dict()), "utf-8")
+    text: str = tomli_w.dumps(config.to_dict())
+    return text
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

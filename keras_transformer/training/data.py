@@ -1,8 +1,10 @@
 """From a corpus to token tables: read, clean, hold out, augment, learn the vocabulary, tokenise once."""
 
+import contextlib
 import functools
 import itertools
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +24,8 @@ from keras_transformer.text.content_cache import made_once
 from keras_transformer.text.corpus import read_dataset, read_embedded, read_parallel
 from keras_transformer.text.tokenizer import Tokenizer, train_tokenizer
 from keras_transformer.training.batches import TokenTable
+from keras_transformer.training.durable import DISK_FAILURES, write_file
+from keras_transformer.training.stopping import RunFailedError
 
 # Of a user's own text only the user knows: export/to_onnx.py --licence.
 EMBEDDED_LICENCES = (
@@ -63,14 +67,15 @@ def prepare(config, folder, console, keep_vocabulary=False):
 
     Raises:
         UserError: nothing is left to train or validate on, or a file cannot be used.
+        RunFailedError: the disk of the cache of `datasets` is full.
     """
     datasets.disable_progress_bars()
     train, valid, report, cleaning = _read(config)
     for name, cleaned in zip(("train", "valid"), cleaning, strict=True):
-        console.print(f"{name}: {cleaned}", highlight=False)
+        console.print(f"{name}: {cleaned}")
     if added := {kind: count for kind, count in report["train"]["augmented"].items() if count}:
         words = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in added.items())
-        console.print(f"train: once more {words}", highlight=False)
+        console.print(f"train: once more {words}")
     _refuse_nothing(folder, report, train=len(train), valid=len(valid))
     tokenizer_path = folder / "tokenizer.json"
     if keep_vocabulary and tokenizer_path.is_file():
@@ -78,7 +83,7 @@ def prepare(config, folder, console, keep_vocabulary=False):
     else:
         limit = config.data.vocabulary_pairs or len(train)
         shown = train.select(range(min(limit, len(train))))
-        console.print(f"learning a joint vocabulary from {len(shown):,} pairs …", highlight=False)
+        console.print(f"learning a joint vocabulary from {len(shown):,} pairs …")
         tokenizer = _learned(shown, config.model.vocabulary_size)
         tokenizer.save(tokenizer_path)
     model_config = replace(
@@ -101,7 +106,7 @@ def prepare(config, folder, console, keep_vocabulary=False):
 def _refuse_nothing(folder, report, **counts):
     """Write the report, which tells why there is no pair where there is none."""
     path = folder / "data_report.json"
-    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    write_file(path, (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
     for name, count in counts.items():
         if not count:
             raise UserError(
@@ -110,6 +115,22 @@ def _refuse_nothing(folder, report, **counts):
             )
 
 
+@contextlib.contextmanager
+def _in_the_cache():
+    """What prepares text writes to the cache of `datasets`, which seldom lies on the disk of the run."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FAILURES:
+            raise
+        raise RunFailedError(
+            f"Writing to {datasets.config.HF_DATASETS_CACHE}, the cache of prepared text, failed: "
+            f"{os.strerror(error.errno)}. Make room there or name another folder in HF_DATASETS_CACHE, "
+            "then start again."
+        ) from error
+
+
+@_in_the_cache()
 def _learned(dataset, vocabulary_size):
     """The tokenizer that this text gives; learnt once for the same text."""
     key = ["tokenizer", tokenizers.__version__, vocabulary_size, dataset._fingerprint]
@@ -130,6 +151,7 @@ class _Sentences:
             yield from batch["target"]
 
 
+@_in_the_cache()
 def _read(config):
     """Cleaned training and validation text, and the report of what was dropped."""
     data = config.data
@@ -200,6 +222,7 @@ def _rows_in_order(_, indices, text, order):
     return text[order[indices]]
 
 
+@_in_the_cache()
 def _tokenise(dataset, tokenizer, data_config):
     """Token tables of the pairs within the limits, and how many fell out."""
     kept = dataset.with_format("arrow").map(

@@ -1,6 +1,8 @@
 """Preparing a corpus: what is added to it, what a second run finds again, and what it makes anew."""
 
+import errno
 import json
+import os
 import shutil
 import tracemalloc
 
@@ -14,6 +16,7 @@ from keras_transformer.config import config_from_dict, load_config
 from keras_transformer.text import cleaning
 from keras_transformer.text.tokenizer import Tokenizer, train_tokenizer
 from keras_transformer.training import data
+from keras_transformer.training.stopping import RunFailedError
 from tests.training.runs import write_corpus
 
 
@@ -76,6 +79,25 @@ def test_changed_text_is_prepared_anew(tmp_path, work):
         target.write("uno due uno\n")
     prepared(paths, tmp_path / "second")
     assert all(work[name] > done[name] for name in work)
+
+
+@pytest.mark.parametrize("part", ["read_parallel", "made_once", "_tokenizer"])
+def test_a_full_disk_of_the_cache_is_named(tmp_path, work, monkeypatch, part):
+    paths = write_corpus(tmp_path, pairs=90)
+    for number in (errno.ENOSPC, errno.EACCES):
+
+        def refuse(*arguments, number=number):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(data, part, refuse)
+        error = RunFailedError if number == errno.ENOSPC else PermissionError
+        with pytest.raises(error) as caught:
+            prepared(paths, tmp_path / f"run{number}")
+        if error is RunFailedError:
+            assert str(caught.value) == (
+                f"Writing to {tmp_path / 'cache'}, the cache of prepared text, failed: No space left on device. "
+                "Make room there or name another folder in HF_DATASETS_CACHE, then start again."
+            )
 
 
 def test_all_batches_are_tokenised_by_one_tokenizer(monkeypatch):
