@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from keras_transformer.config import PRESETS, load_config
+from keras_transformer.config import PRESETS, Config, DataConfig, ModelConfig, load_config
 from keras_transformer.errors import UserError
 from keras_transformer.training.allocator import share_one_arena
 
@@ -23,7 +23,7 @@ Every field of the configuration can be set: --set train.batch_tokens=8192.
 The run folder holds config.toml, tokenizer.json, valid.tsv, metrics.jsonl, curves.png, summary.md, tensorboard/ and
 checkpoints/ (best, last, averaged; resume.safetensors to go on from); then: python export/to_onnx.py RUN
 
-Exit status: 0 done, 1 failed (loss not finite, disk full), 2 a mistake in the arguments or the corpus,
+Exit status: 0 done, 1 failed (loss not finite, disk or memory full), 2 a mistake in the arguments or the corpus,
 130 interrupted and 143 terminated (both after saving; go on with --resume). A second signal exits at once."""
 
 
@@ -81,6 +81,12 @@ def resolve(arguments):
         UserError: a field breaks its rule.
     """
     output = arguments.output
+    for option in ("resume", "largest_batch"):
+        if arguments.dry_run and getattr(arguments, option):
+            flag = "--" + option.replace("_", "-")
+            raise UserError(
+                f"--dry-run must be a new run with batches as configured, got {flag}. Leave one of them out."
+            )
     config_path, preset = arguments.config, arguments.preset
     if arguments.resume:
         if output is None:
@@ -117,13 +123,31 @@ def _config_of(run):
     """How the run or checkpoint that `--init-from` names was trained, without its text; None if it does not say."""
     if run is None:
         return None
-    run = Path(run)
-    for folder in (run, *run.parents[:2]):
+    run = Path(run).absolute()
+    for folder in (run, run.parents[1]) if run.parent.name == "checkpoints" else (run,):
         if (folder / "config.toml").is_file():
             config = load_config(folder / "config.toml")
             data = dataclasses.replace(config.data, train=(), valid=(), dataset="", subset="")
             return dataclasses.replace(config, data=data)
+    for folder in (run, run / "checkpoints" / "best", run / "checkpoints" / "last"):
+        if (folder / "model.json").is_file():
+            return _config_of_checkpoint(folder / "model.json")
     return None
+
+
+def _config_of_checkpoint(path):
+    """The sizes and languages of a checkpoint that came without its run; None where `train` will refuse it."""
+    try:
+        description = json.loads(path.read_text("utf-8"))
+        model = ModelConfig.from_dict(description["model"])
+        data = DataConfig(
+            source_language=description["source_language"],
+            target_language=description["target_language"],
+            max_pieces=min(DataConfig.max_pieces, model.max_length - 1),
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return Config(model=model, data=data)
 
 
 def main(argv=None):
@@ -180,10 +204,13 @@ def _train(config, folder, arguments):
             "Install a backend: pip install 'keras_transformer[torch]' (or tensorflow, or jax)."
         ) from None
 
-    console = Console(stderr=True, soft_wrap=True)
+    # No markup: a path or a sentence may hold square brackets.
+    console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
     try:
         if arguments.dry_run:
-            few = dataclasses.replace(config.train, max_steps=2, cooldown_steps=0, evaluate_pairs=4)
+            few = dataclasses.replace(
+                config.train, max_steps=2, cooldown_steps=0, evaluate_pairs=4, loggers=()
+            )
             with tempfile.TemporaryDirectory() as scratch:
                 signal_number = train(dataclasses.replace(config, train=few), Path(scratch) / "run", console)
             end = "dry run: reading, updating, evaluating and saving work"
@@ -195,7 +222,7 @@ def _train(config, folder, arguments):
         return 1
     if signal_number is not None:
         return 128 + signal_number
-    console.print(end, highlight=False)
+    console.print(end)
     return 0
 
 

@@ -29,7 +29,8 @@ def source_checkpoint(config, folder):
                 f"--init-from needs model.{name} = {sizes[name]!r} as in {source}, got {wanted[name]!r}. "
                 "Leave --preset and CONFIG out, or give it the same sizes."
             )
-    run = source.parents[1] if source.parent.name == "checkpoints" else source
+    place = source.absolute()
+    run = place.parents[1] if place.parent.name == "checkpoints" else source
     vocabulary = run / "tokenizer.json"
     if not vocabulary.is_file():
         raise UserError(

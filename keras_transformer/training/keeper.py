@@ -90,7 +90,7 @@ class Keeper:
         save_checkpoint(self.folder / "averaged", self.twin, self.describe(metrics), self.refer())
 
     def check_room(self, resume_bytes):
-        """Refuse to start where the disk could not hold what the run will write; nothing of it stays then.
+        """Refuse to start where the disk could not hold what the run will write; its resume point does not stay then.
 
         Args:
             resume_bytes: Size of the resume point that was just written.
@@ -106,7 +106,7 @@ class Keeper:
         wanted = resume_bytes + folders * published + (averaged + 1) * weights * bool(averaged)
         free = shutil.disk_usage(self.folder).free
         if free < wanted:
-            shutil.rmtree(self.folder)
+            self.resume_file.unlink()
             raise UserError(
                 f"--output must have room for {wanted / MEBIBYTE:,.0f} MiB of checkpoints beside the first, "
                 f"{self.folder.absolute()} has {free / MEBIBYTE:,.0f} MiB free. Free some or choose another disk."

@@ -33,7 +33,7 @@ def largest_batch_tokens(pairs, model_config, train_config, console):
 
     def fits(tokens):
         held = _fits(pairs, model_config, TrainConfig(**{**vars(train_config), "batch_tokens": tokens}))
-        console.print(f"{tokens:,} tokens a batch: {'fit' if held else 'out of memory'}", highlight=False)
+        console.print(f"{tokens:,} tokens a batch: {'fit' if held else 'out of memory'}")
         return held
 
     everything = int(max(pairs.sources.lengths.sum(), pairs.targets.lengths.sum())) + len(pairs.sources)

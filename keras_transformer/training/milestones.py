@@ -55,9 +55,10 @@ class Milestones(keras.callbacks.Callback):
         flags = (not math.isfinite(logs["token_loss"]), self.signals.number is not None, late)
         infinite, asked, late = self.replicas.any(flags)
         if infinite:
+            best = ", the best ones in best/ beside it" if self.keeper.ranking.steps() else ""
             raise RunFailedError(
                 f"The loss of update {step} is not finite: {self.where(step)}. The weights of update "
-                f"{self.saved_step} are in {self.keeper.resume_file}, the best ones in best/ beside it. "
+                f"{self.saved_step} are in {self.keeper.resume_file}{best}. "
                 "Start anew with a lower train.learning_rate or a train.clip_norm (--init-from keeps the weights)."
             )
         evaluates, stops = not asked and (late or self.due(step)), asked or late or self.ended(step)
@@ -140,13 +141,11 @@ class Milestones(keras.callbacks.Callback):
     def _show(self, row, hypotheses, is_best):
         self.console.print(
             f"update {row['step']}: valid loss {row['valid_loss']:.3f}  BLEU {row['bleu']:.2f}  "
-            f"chrF {row['chrf']:.2f}{'  (best)' if is_best else ''}  [{row['bleu_signature']}]",
-            highlight=False,
-            markup=False,
+            f"chrF {row['chrf']:.2f}{'  (best)' if is_best else ''}  [{row['bleu_signature']}]"
         )
         samples = list(self.evaluator.samples(hypotheses))
         for line in samples:
-            self.console.print(line, highlight=False, markup=False)
+            self.console.print(line)
         names = ("train_loss", "valid_loss", "bleu", "chrf", "learning_rate", "tokens_per_second")
         self.board.numbers(row["step"], {f"evaluation/{name}": row[name] for name in names})
         self.board.text(row["step"], "samples", samples)

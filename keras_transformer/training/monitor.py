@@ -54,8 +54,7 @@ class Progress(keras.callbacks.Callback):
         left = (self.max_steps - self.step) * self.tokens_per_update / self.tokens_per_second
         self.console.print(
             f"update {self.step}/{self.max_steps}  loss {logs['token_loss']:.3f}  "
-            f"{self.tokens_per_second:,.0f} target tokens/s  {clock(left)} left",
-            highlight=False,
+            f"{self.tokens_per_second:,.0f} target tokens/s  {clock(left)} left"
         )
         numbers = {
             "train/loss": logs["token_loss"],

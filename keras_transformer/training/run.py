@@ -1,34 +1,34 @@
 """One training run: corpus → batches → `model.fit` → checkpoints, scores and curves in the run folder."""
 
-import errno
 import shutil
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 from rich.markdown import Markdown
 
-from keras_transformer.config import VALID_FILE, save_config
+from keras_transformer.config import VALID_FILE, config_to_toml
 from keras_transformer.errors import UserError
 from keras_transformer.training.account import Account
 from keras_transformer.training.allocator import keep_freed_memory
 from keras_transformer.training.checkpoint import WEIGHTS_FILE, reference_outputs
 from keras_transformer.training.compile_ahead import compiled_ahead
 from keras_transformer.training.data import prepare
-from keras_transformer.training.durable import write_file
+from keras_transformer.training.durable import DISK_FAILURES, write_file
 from keras_transformer.training.feeds import feed
 from keras_transformer.training.inputs import make_batches, source_checkpoint
 from keras_transformer.training.keeper import Keeper
-from keras_transformer.training.largest_batch import largest_batch_tokens
+from keras_transformer.training.largest_batch import is_out_of_memory, largest_batch_tokens
 from keras_transformer.training.milestones import Milestones
 from keras_transformer.training.monitor import Evaluator, Progress
 from keras_transformer.training.optimization import compiled_model, float32_twin, schedule
 from keras_transformer.training.random_state import seed_layers
 from keras_transformer.training.ranking import Ranking
 from keras_transformer.training.replicas import join
-from keras_transformer.training.report import SUMMARY_FILE, Board, Metrics, summary_table
+from keras_transformer.training.report import SUMMARY_FILE, Board, Metrics, check_loggers, summary_table
 from keras_transformer.training.resume import (
     FILE,
     check_config,
@@ -40,7 +40,6 @@ from keras_transformer.training.resume import (
 from keras_transformer.training.stopping import LeaveError, RunFailedError, Signals
 
 NEW = {"step": 0, "evaluated_step": 0, "train_loss": [0.0, 0.0], "seconds": 0.0, "recent": []}
-DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 VALIDATION_PAIRS = 1000  # for the exporter, which measures by them what int8 costs
 
 
@@ -59,7 +58,8 @@ def train(config, folder, console, resume=False, largest_batch=False):
 
     Raises:
         UserError: a corpus, a value or a folder that cannot be used.
-        RunFailedError: the loss is not finite or the disk is full; what was saved before is whole.
+        RunFailedError: the loss is not finite, or the disk or the device's memory is full; what was saved before is
+            whole.
     """
     replicas = join()
     console.quiet = console.quiet or not replicas.is_first
@@ -104,22 +104,38 @@ class _Run:
                     f"train.max_steps must be at least {self.before['step']}, the updates that the run has, "
                     f"got {config.train.max_steps}. Raise --max-steps."
                 )
-        elif resume_file.exists():
-            raise UserError(
-                f"--output must be a folder without a run, {folder} holds one. "
-                "Go on with it (--resume) or name another folder."
-            )
+        else:
+            self._refuse_a_run()
+        if replicas.is_first:
+            check_loggers(config.train.loggers)
         self.ranking = Ranking(config.train.best_metric, config.train.keep_best)
         if resume:
             self.ranking.restore(self.before["ranking"])
+
+    def _refuse_a_run(self):
+        """A new run would remove the checkpoints of one that lies in its folder, with a resume point or without."""
+        checkpoints = self.shared / "checkpoints"
+        if (checkpoints / FILE).exists() or any(checkpoints.glob("*/*.safetensors")):
+            raise UserError(
+                f"--output must be a folder without a run, {self.shared} holds one. "
+                "Go on with it (--resume) or name another folder."
+            )
 
     def go(self, largest_batch):
         """All of the call."""
         self._read(largest_batch)
         self._build()
-        milestones = self._milestones()
+        if self.replicas.is_first and not self.resume:
+            self._refuse_a_run()  # one that was begun while this call read its corpus
+        loggers = self.config.train.loggers if self.replicas.is_first else ()
+        with closing(Board(loggers, self.folder, self.before["step"], self.config.to_dict())) as board:
+            self._train(self._milestones(board), self.before["step"])
+        self.replicas.any((False,))  # the others stay until the first has finished
+        self.replicas.close()
+
+    def _train(self, milestones, start):
+        """The updates, and the files that begin and end them."""
         milestones.set_model(self.model)
-        start = self.before["step"]
         pending = milestones.due(start) and milestones.evaluated_step < start
         if milestones.ended(start) and not pending and (self.folder / SUMMARY_FILE).is_file():
             raise UserError(
@@ -127,7 +143,7 @@ class _Run:
                 "Raise --max-steps (or train.patience, if it stopped early)."
             )
         (self.folder / SUMMARY_FILE).unlink(missing_ok=True)
-        save_config(self.config, self.folder / "config.toml")
+        write_file(self.folder / "config.toml", config_to_toml(self.config).encode())
         self.signals.patient = True
         if not self.resume:
             size = milestones.save()  # the first one, to know its size
@@ -135,10 +151,15 @@ class _Run:
                 self.keeper.check_room(size)
         try:
             self._update(milestones, start, pending)
-        finally:
-            self.board.close()
-        self.replicas.any((False,))  # the others stay until the first has finished
-        self.replicas.close()
+        except Exception as error:
+            if isinstance(error, RunFailedError) or not is_out_of_memory(error):
+                raise  # the former may quote a sentence that has those words
+            train = self.config.train
+            raise RunFailedError(
+                f"The device's memory must hold a batch of train.batch_tokens = {train.batch_tokens:,}, it does not. "
+                "Start anew with less (--largest-batch finds the most that fits), or go on with each batch in parts: "
+                f"--resume --output {self.folder} --set train.accumulate_steps={2 * train.accumulate_steps}."
+            ) from error
 
     def _update(self, milestones, start, pending):
         if pending:  # it was given up, for a signal
@@ -157,8 +178,7 @@ class _Run:
                 )
         if milestones.interrupted:
             self.console.print(
-                f"saved update {milestones.saved_step}; go on with --resume --output {self.folder}",
-                highlight=False,
+                f"saved update {milestones.saved_step}; go on with --resume --output {self.folder}"
             )
         elif self.replicas.is_first:
             with self.replicas.alone():
@@ -209,7 +229,7 @@ class _Run:
         tokens = largest_batch_tokens(
             self.prepared.train, self.prepared.model_config, self.config.train, self.console
         )
-        self.console.print(f"train.batch_tokens = {tokens}", highlight=False)
+        self.console.print(f"train.batch_tokens = {tokens}")
         self.config = replace(self.config, train=replace(self.config.train, batch_tokens=tokens))
         keras.utils.set_random_seed(self.config.train.seed)
 
@@ -230,24 +250,22 @@ class _Run:
             lambda metrics: self.account.describe(self.progress.step, metrics),
             lambda: reference_outputs(self.twin, *prepared.train.first(64)),
         )
-        self.keeper.recover()
         if self.resume:
+            self.keeper.recover()
             load_resume_point(self.shared / "checkpoints" / FILE, self.model)
         elif self.source:
             self.model.load_safetensors(self.source / WEIGHTS_FILE)
         seed_layers(self.model, self.replicas.rank)
         self.account = Account(config, prepared, self.batches, self.model, self.replicas.count, self._seconds)
-        self.console.print(self.account.heading(), highlight=False)
+        self.console.print(self.account.heading())
 
-    def _milestones(self):
+    def _milestones(self, board):
         config, prepared, start = self.config, self.prepared, self.before["step"]
         train = config.train
         rates = schedule(prepared.model_config, train)
-        loggers = train.loggers if self.replicas.is_first else ()
-        self.board = Board(loggers, self.folder, start, config.to_dict())  # closed at the end of `go`
         self.progress = Progress(
             self.console,
-            self.board,
+            board,
             lambda step: float(keras.ops.convert_to_numpy(rates(step - 1))),
             self.account.tokens_per_update,
             start,
@@ -271,7 +289,7 @@ class _Run:
         return Milestones(
             config=config,
             console=self.console,
-            board=self.board,
+            board=board,
             metrics=Metrics(self.folder, self.before["evaluated_step"] if self.replicas.is_first else 0),
             progress=self.progress,
             evaluator=self.evaluator,

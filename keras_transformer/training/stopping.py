@@ -8,8 +8,11 @@ class RunFailedError(Exception):
     """The run cannot go on; what it had is on disk. The command prints the message and exits 1."""
 
 
-class LeaveError(Exception):
-    """A signal arrived where nothing has to be saved."""
+class LeaveError(KeyboardInterrupt):
+    """A signal arrived where nothing has to be saved.
+
+    No `Exception`: a library's failure must not be seen in it, and `datasets` removes what it was writing.
+    """
 
 
 class Signals:

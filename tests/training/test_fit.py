@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import signal
@@ -11,17 +12,21 @@ from safetensors.numpy import load_file
 
 from keras_transformer import fit
 from keras_transformer.config import load_config
-from keras_transformer.training import milestones
+from keras_transformer.text.tokenizer import train_tokenizer
+from keras_transformer.training import milestones, report
+from keras_transformer.training.inputs import source_checkpoint
 from tests.training import runs
 
 SMALL = runs.OPEN_ENDED
 
 
 def test_a_run_leaves_what_the_readme_names_and_goes_on(tmp_path, files, capsys):
-    run = tmp_path / "run"
+    run = tmp_path / "[small]run"
     command = [*SMALL, "--train", *files, "--output", str(run)]
     assert fit.main([*command, "--max-steps", "5"]) == 0
-    assert capsys.readouterr().out == ""  # people read stderr
+    told = capsys.readouterr()
+    assert told.out == ""  # people read stderr
+    assert f"done: {run}. Next: python export/to_onnx.py {run}\n" in told.err
     names = {
         "config.toml",
         "tokenizer.json",
@@ -55,8 +60,12 @@ def test_a_run_leaves_what_the_readme_names_and_goes_on(tmp_path, files, capsys)
     assert "--resume must keep train.seed = 1, got 9" in capsys.readouterr().err
 
     before = load_file(str(run / "checkpoints" / "last" / "weights.safetensors"))
+    replaced = ("config.toml", "data_report.json")  # whole, and not written over
+    for name in replaced:
+        os.link(run / name, tmp_path / name)
     assert fit.main(["--resume", "--output", str(run), "--max-steps", "7"]) == 0
     assert runs.step_of(run) == 7
+    assert not any((run / name).samefile(tmp_path / name) for name in replaced)
     after = load_file(str(run / "checkpoints" / "last" / "weights.safetensors"))
     moved = [np.abs(after[name] - before[name]).max() for name in before]
     assert min(moved) > 0  # no weight is frozen
@@ -122,19 +131,23 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_batch(tmp_path, fi
     assert re.search(
         r"failed: The loss of update 2 is not finite: batch 2 of \d+ in epoch 1, \d+ pairs, ", words
     )
-    assert "The weights of update 0 are in " in words
+    place = run / "checkpoints" / "resume.safetensors"
+    assert f"The weights of update 0 are in {place}. Start anew with " in words  # none is the best yet
     saved = load_file(str(run / "checkpoints" / "resume.safetensors"))
     assert all(np.isfinite(array).all() for name, array in saved.items() if name.startswith("weights/"))
 
 
 def test_too_small_a_disk_is_told_before_the_first_update(tmp_path, files, capsys, monkeypatch):
+    closed = []
+    monkeypatch.setattr(report.Board, "close", lambda board: closed.append(board))
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 0))
     assert fit.main([*SMALL, "--train", *files, "--output", str(tmp_path / "run")]) == 2
     words = capsys.readouterr().err
     assert "error: --output must have room for " in words
     assert "has 0 MiB free. Free some or choose another disk." in words
-    assert not (tmp_path / "run" / "checkpoints").exists()  # the same command may be given again
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []  # the same command may be given again
+    assert len(closed) == 1
 
 
 def test_it_stops_when_no_evaluation_is_better(tmp_path, files, monkeypatch):
@@ -216,6 +229,31 @@ def test_fine_tuning_starts_from_the_weights_and_vocabulary_of_another_run(tmp_p
     assert "Leave --preset and CONFIG out, or give it the same sizes." in words
     assert fit.main(["--init-from", str(tmp_path / "none"), "--output", str(tmp_path / "third")]) == 2
     assert "--init-from must be a run or a checkpoint, " in capsys.readouterr().err
+
+
+def test_a_checkpoint_without_its_run_has_its_sizes_and_languages(tmp_path, monkeypatch):
+    first = tmp_path / "first"
+    first.mkdir()
+    sizes = {**load_config(preset="tiny").model.to_dict(), "model_dim": 24, "num_heads": 3, "max_length": 9}
+    described = {"format": 1, "model": sizes, "source_language": "fr", "target_language": "de"}
+    (first / "model.json").write_text(json.dumps(described))
+    train_tokenizer(["of other text"], 600).save(first / "tokenizer.json")
+    (tmp_path / "config.toml").write_text("[model]\nmodel_dim = 768\nnum_heads = 12\n")  # a stranger's
+    arguments = ["--init-from", str(first), "--target-lang", "nl"]
+    config, folder = fit.resolve(fit.parser().parse_args(arguments))
+    assert config.model.to_dict() == sizes
+    assert (config.data.source_language, config.data.target_language) == ("fr", "nl")
+    assert (config.data.max_pieces, str(folder)) == (8, "runs/fine-tuned")
+    (tmp_path / "second").mkdir()
+    assert source_checkpoint(config, tmp_path / "second") == first
+
+    best = tmp_path / "run" / "checkpoints" / "best"  # of a run it is the run's own
+    best.mkdir(parents=True)
+    (tmp_path / "run" / "config.toml").write_text("[model]\nmodel_dim = 64\n")
+    monkeypatch.chdir(best.parent)
+    for path in (str(best), "best"):
+        config, _ = fit.resolve(fit.parser().parse_args(["--init-from", path]))
+        assert config.model.model_dim == 64
 
 
 def test_dry_run_leaves_nothing(tmp_path, files, monkeypatch):

@@ -4,11 +4,14 @@ import json
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 
+import datasets
 import pytest
 
 from keras_transformer import fit
 from keras_transformer.text.tokenizer import train_tokenizer
+from keras_transformer.training import report
 from keras_transformer.training import run as run_module
 from keras_transformer.training.stopping import RunFailedError
 from tests.training import runs
@@ -44,14 +47,83 @@ def test_a_damaged_run_to_start_from_is_told(tmp_path, files, capsys, file, text
     assert error.startswith("error: " + message.format(first / file))
 
 
-def test_a_call_that_failed_leaves_no_vocabulary_to_the_next(tmp_path, files, capsys):
+def test_a_call_that_failed_leaves_no_vocabulary_to_the_next(tmp_path, files, monkeypatch):
     run = tmp_path / "run"
     command = [*SMALL, "--train", *files, "--output", str(run)]
-    assert fit.main([*command, '--set=train.loggers=["wandb"]']) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+        assert fit.main(command) == 2
     learnt = (run / "tokenizer.json").read_bytes()
     train_tokenizer(["of other text"], 600).save(run / "tokenizer.json")
     assert fit.main([*command, "--max-steps", "1"]) == 0
     assert (run / "tokenizer.json").read_bytes() == learnt
+
+
+@pytest.mark.parametrize("left", ["step_4/weights", "best/weights", "recent/4"])
+def test_checkpoints_without_a_resume_point_are_a_run_too(tmp_path, files, capsys, left):
+    kept = tmp_path / "checkpoints" / f"{left}.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"days of work")
+    assert fit.main([*SMALL, "--train", *files, "--output", str(tmp_path)]) == 2
+    assert (
+        f"error: --output must be a folder without a run, {tmp_path} holds one. "
+        "Go on with it (--resume) or name another folder."
+    ) in capsys.readouterr().err
+    assert kept.read_bytes() == b"days of work"
+
+
+def test_a_run_that_was_begun_meanwhile_is_left_alone(tmp_path, files, capsys, monkeypatch):
+    point = tmp_path / "run" / "checkpoints" / "resume.safetensors"
+    prepare = run_module.prepare
+
+    def while_another_starts(*arguments, **options):
+        point.parent.mkdir(parents=True)
+        point.write_bytes(b"another's")
+        return prepare(*arguments, **options)
+
+    monkeypatch.setattr(run_module, "prepare", while_another_starts)
+    assert fit.main([*SMALL, "--train", *files, "--output", str(tmp_path / "run")]) == 2
+    assert "error: --output must be a folder without a run, " in capsys.readouterr().err
+    assert point.read_bytes() == b"another's"
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_a_viewer_that_is_not_installed_is_told_before_the_corpus_is_read(
+    tmp_path, files, capsys, monkeypatch
+):
+    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None if name == "wandb" else name)
+    command = [*SMALL, "--train", *files, "--output", str(tmp_path / "run")]
+    monkeypatch.setattr(fit, "_choose_backend", lambda: None)  # it looks for modules, too
+    assert fit.main([*command, '--set=train.loggers=["wandb"]']) == 2
+    assert "error: train.loggers names 'wandb', which needs wandb: " in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_hub_is_read_is_no_mistake(tmp_path, capsys, monkeypatch, number):
+    def interrupted(*arguments, **options):
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(datasets, "load_dataset", interrupted)
+    assert fit.main(["--dataset", "someone/something", "--output", str(tmp_path / "run")]) == 128 + number
+    words = capsys.readouterr().err
+    assert "interrupted before the first update of this call: nothing to save" in words
+    assert "error: " not in words
+
+
+@pytest.mark.parametrize("option", ["--resume", "--largest-batch"])
+def test_a_dry_run_refuses_what_it_would_not_do(tmp_path, capsys, option):
+    assert fit.main(["--dry-run", option, "--output", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --dry-run must be a new run with batches as configured, got {option}. Leave one of them out.\n"
+    )
+
+
+def test_a_dry_run_sends_nothing_to_viewers(files, monkeypatch):
+    seen = []
+    monkeypatch.setattr(run_module, "train", lambda config, *arguments: seen.append(config.train.loggers))
+    assert fit.main([*SMALL, "--train", *files, "--dry-run", '--set=train.loggers=["wandb"]']) == 0
+    assert seen == [()]
 
 
 def test_a_dry_run_that_does_not_work_says_so(tmp_path, files, capsys, monkeypatch):

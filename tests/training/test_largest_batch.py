@@ -143,3 +143,18 @@ def test_it_is_refused_where_it_has_no_sense(tmp_path, capsys):
         "error: --resume must keep the run's train.batch_tokens. Leave --largest-batch out."
         in capsys.readouterr().err
     )
+
+
+def test_a_run_that_runs_out_of_memory_says_what_to_do(tmp_path, monkeypatch, capsys):
+    def fit_out_of_memory(self, *arguments, **options):
+        raise OUT_OF_MEMORY
+
+    monkeypatch.setattr(keras.Model, "fit", fit_out_of_memory)
+    files, run = runs.write_corpus(tmp_path), tmp_path / "run"
+    assert fit.main([*runs.small(), "--train", *files, "--output", str(run)]) == 1
+    assert (
+        "failed: The device's memory must hold a batch of train.batch_tokens = 256, it does not. Start anew with "
+        "less (--largest-batch finds the most that fits), or go on with each batch in parts: "
+        f"--resume --output {run} --set train.accumulate_steps=2.\n"
+    ) in capsys.readouterr().err
+    assert runs.step_of(run) == 0
