@@ -91,9 +91,11 @@ def test_a_run_that_was_begun_meanwhile_is_left_alone(tmp_path, files, capsys, m
 def test_a_viewer_that_is_not_installed_is_told_before_the_corpus_is_read(
     tmp_path, files, capsys, monkeypatch
 ):
-    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None if name == "wandb" else name)
+    find = report.importlib.util.find_spec
+    monkeypatch.setattr(
+        report.importlib.util, "find_spec", lambda *name: None if name == ("wandb",) else find(*name)
+    )
     command = [*SMALL, "--train", *files, "--output", str(tmp_path / "run")]
-    monkeypatch.setattr(fit, "_choose_backend", lambda: None)  # it looks for modules, too
     assert fit.main([*command, '--set=train.loggers=["wandb"]']) == 2
     assert "error: train.loggers names 'wandb', which needs wandb: " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
