@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tkinter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -94,26 +94,30 @@ class Dialogs:
 
     def speak(self) -> None:
         """Close what still speaks the other language; the settings change theirs themselves."""
-        for name, window in self.open.items():
-            if name != "settings" and window.winfo_exists():
+        for name, window in self._standing():
+            if name != "settings":
                 window.destroy()
 
     def follow(self) -> None:
         """Have the dialogs that are open show the settings that hold now."""
-        for window in self.open.values():
-            if isinstance(window, FollowsSettings) and window.winfo_exists():
+        for _, window in self._standing():
+            if isinstance(window, FollowsSettings):
                 window.follow()
 
     def _follow_model(self) -> None:
-        for window in self.open.values():
-            if isinstance(window, FollowsModel) and window.winfo_exists():
+        for _, window in self._standing():
+            if isinstance(window, FollowsModel):
                 window.follow_model()
 
     def close(self) -> None:
         """Close every dialog; one that installs a model stops."""
-        for window in self.open.values():
+        for _, window in self._standing():
+            window.destroy()
+
+    def _standing(self) -> Iterator[tuple[str, tkinter.Toplevel]]:
+        for name, window in self.open.items():
             if window.winfo_exists():
-                window.destroy()
+                yield name, window
 
     def show_help(self) -> None:
         """Open the help sheet."""

@@ -12,3 +12,9 @@ class UserError(Exception):
 def reason_of(error: OSError) -> str:
     """Why the system refused, as a part of a sentence."""
     return (error.strerror or str(error)).lower()
+
+
+def failure_of(error: OSError) -> str:
+    """A sentence without its end: what the system refused, where, and why."""
+    place = f" at {error.filename}" if error.filename else ""
+    return f"reading or writing failed{place}: {reason_of(error)}"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from keras_transformer.config import PRESETS, Config, DataConfig, ModelConfig, load_config
 from keras_transformer.errors import UserError
+from keras_transformer.run_folder import MODEL_FILE, checkpoint_in, run_of
 from keras_transformer.training.allocator import share_one_arena
 
 BACKENDS = ("torch", "tensorflow", "jax")
@@ -124,15 +125,13 @@ def _config_of(run):
     if run is None:
         return None
     run = Path(run).absolute()
-    for folder in (run, run.parents[1]) if run.parent.name == "checkpoints" else (run,):
+    for folder in (run, run_of(run)):
         if (folder / "config.toml").is_file():
             config = load_config(folder / "config.toml")
             data = dataclasses.replace(config.data, train=(), valid=(), dataset="", subset="")
             return dataclasses.replace(config, data=data)
-    for folder in (run, run / "checkpoints" / "best", run / "checkpoints" / "last"):
-        if (folder / "model.json").is_file():
-            return _config_of_checkpoint(folder / "model.json")
-    return None
+    checkpoint = checkpoint_in(run)
+    return None if checkpoint is None else _config_of_checkpoint(checkpoint / MODEL_FILE)
 
 
 def _config_of_checkpoint(path):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from keras_transformer.errors import UserError, reason_of
+from keras_transformer.errors import UserError, failure_of, reason_of
 
 if TYPE_CHECKING:
     from keras_transformer.runtime.translator import Translation, Translator
@@ -218,8 +218,7 @@ def run_command(run: Callable[[], int | None]) -> int:
         _drop_stdout()
         return 1
     except OSError as error:
-        place = f" at {error.filename}" if error.filename else ""
-        print(f"error: reading or writing failed{place}: {reason_of(error)}.", file=sys.stderr)  # noqa: T201
+        print(f"error: {failure_of(error)}.", file=sys.stderr)  # noqa: T201
         _drop_stdout()
         return 1
     return status

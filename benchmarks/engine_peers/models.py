@@ -18,6 +18,7 @@ from keras_transformer.config import ModelConfig
 from keras_transformer.onnx_export import checkpoint as names
 from keras_transformer.onnx_export.checkpoint import find_checkpoint, load_checkpoint
 from keras_transformer.onnx_export.export import export_bundle
+from keras_transformer.run_folder import MODEL_FILE
 from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.runtime.names import MANIFEST_FILE
 from keras_transformer.runtime.translator import SHIPPED_BUNDLE
@@ -75,7 +76,7 @@ def prepare(name: str, work: Path, checkpoint: Path | None, report: Callable[[st
         for precision in PRECISIONS:
             save_ctranslate2(trained.config, trained.weights, folder / f"ctranslate2-{precision}", precision)
         stamp.write_text(digest)
-    config = ModelConfig.from_dict(json.loads((run / names.MODEL_FILE).read_text("utf-8"))["model"])
+    config = ModelConfig.from_dict(json.loads((run / MODEL_FILE).read_text("utf-8"))["model"])
     peers = {precision: folder / f"ctranslate2-{precision}" for precision in PRECISIONS}
     return Prepared(name, config, folder / "bundle", peers)
 
@@ -131,7 +132,7 @@ def write_run(config: ModelConfig, folder: Path) -> None:
         "target_language": "it",
         "training": {"data": "none: weights made for a benchmark"},
     }
-    (folder / names.MODEL_FILE).write_text(json.dumps(description), "utf-8")
+    (folder / MODEL_FILE).write_text(json.dumps(description), "utf-8")
 
 
 def _references(

@@ -12,9 +12,9 @@ from safetensors.numpy import load_file
 
 from keras_transformer.config import ModelConfig
 from keras_transformer.errors import UserError
+from keras_transformer.run_folder import MODEL_FILE, checkpoint_in, run_of
 
 FORMAT = 1
-MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 REFERENCE_FILE = "reference.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
@@ -91,10 +91,9 @@ def find_checkpoint(run: Path) -> Path:
     Raises:
         UserError: there is none.
     """
-    candidates = (run, run / "checkpoints" / "best", run / "checkpoints" / "last")
-    for folder in candidates:
-        if (folder / MODEL_FILE).is_file():
-            return folder
+    folder = checkpoint_in(run)
+    if folder is not None:
+        return folder
     raise UserError(f"RUN must hold checkpoints/best or checkpoints/last, {run} has none. {_TRAIN_ONE}")
 
 
@@ -126,8 +125,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             f"{folder / REFERENCE_FILE} must hold reference_0 and greedy_0, it does not: nothing proves the "
             "export. Train it anew."
         )
-    place = folder.absolute()  # "best" and "." have no parents' names
-    run = place.parents[1] if place.parent.name == "checkpoints" else folder
+    run = run_of(folder)
     if not (run / TOKENIZER_FILE).is_file():
         raise UserError(f"RUN must hold {TOKENIZER_FILE}, found none at {run / TOKENIZER_FILE}. {_TRAIN_ONE}")
     return Checkpoint(folder, run, config, description, weights, logit_cases, greedy_cases, calibration)

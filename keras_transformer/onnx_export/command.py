@@ -4,7 +4,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from keras_transformer.errors import UserError, reason_of
+from keras_transformer.errors import UserError, failure_of
 from keras_transformer.onnx_export.verify import GateFailure
 
 
@@ -37,8 +37,7 @@ def run_command(run: Callable[[], str], left: str) -> int:
         progress(f"failed: {failure}. No bundle was written.")
         return 1
     except OSError as error:
-        place = f" at {error.filename}" if error.filename else ""
-        progress(f"error: reading or writing failed{place}: {reason_of(error)}.")
+        progress(f"error: {failure_of(error)}.")
         return 2
     except KeyboardInterrupt:
         progress(f"{'terminated' if received == signal.SIGTERM else 'interrupted'}: {left}.")

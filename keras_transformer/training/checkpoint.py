@@ -11,11 +11,11 @@ from keras import ops
 from safetensors.numpy import load_file, save
 
 from keras_transformer.errors import UserError
+from keras_transformer.run_folder import MODEL_FILE, checkpoint_in
 from keras_transformer.training.durable import write_file, write_folder
 
 FORMAT = 1
 WEIGHTS_FILE = "weights.safetensors"
-MODEL_FILE = "model.json"
 REFERENCE_FILE = "reference.safetensors"
 
 
@@ -73,9 +73,9 @@ def find_checkpoint(run):
         UserError: there is none.
     """
     run = Path(run)
-    for folder in (run, run / "checkpoints" / "best", run / "checkpoints" / "last"):
-        if (folder / MODEL_FILE).is_file():
-            return folder
+    folder = checkpoint_in(run)
+    if folder is not None:
+        return folder
     raise UserError(
         f"--init-from must be a run or a checkpoint, {run.absolute()} holds no {MODEL_FILE}. Train one with fit."
     )

@@ -3,6 +3,7 @@
 import shutil
 
 from keras_transformer.errors import UserError
+from keras_transformer.run_folder import run_of
 from keras_transformer.text.tokenizer import Tokenizer
 from keras_transformer.training.batches import COMPILED_SHAPES, MAX_SHAPES, Batches
 from keras_transformer.training.checkpoint import find_checkpoint, read_description
@@ -29,9 +30,7 @@ def source_checkpoint(config, folder):
                 f"--init-from needs model.{name} = {sizes[name]!r} as in {source}, got {wanted[name]!r}. "
                 "Leave --preset and CONFIG out, or give it the same sizes."
             )
-    place = source.absolute()
-    run = place.parents[1] if place.parent.name == "checkpoints" else source
-    vocabulary = run / "tokenizer.json"
+    vocabulary = run_of(source) / "tokenizer.json"
     if not vocabulary.is_file():
         raise UserError(
             f"--init-from must be a run with its vocabulary, found none at {vocabulary}. Bring it back."
