@@ -72,11 +72,10 @@ def check_folder(folder: Path | None) -> None:
     Raises:
         UserError: there is no manifest in `folder`.
     """
+    from desktop_app.models import has_manifest
     from keras_transformer.runtime.bundle import Bundle
-    from keras_transformer.runtime.names import MANIFEST_FILE
 
-    # Not `Path.is_file`: it raises where a folder cannot be looked into or its name is too long.
-    if folder is not None and not os.path.isfile(folder / MANIFEST_FILE):
+    if folder is not None and not has_manifest(folder):
         Bundle.open(folder)  # raises, and says what a bundle is
 
 
@@ -124,10 +123,10 @@ def open_root() -> tkinter.Tk:
 
 def remembered_folder(chosen: settings.WindowSettings) -> Path | None:
     """Return the model picked last, None where it cannot be reached or none was picked."""
-    from keras_transformer.runtime.names import MANIFEST_FILE
+    from desktop_app.models import has_manifest
 
     folder = Path(chosen.model)
-    return folder if chosen.model and os.path.isfile(folder / MANIFEST_FILE) else None
+    return folder if chosen.model and has_manifest(folder) else None
 
 
 def run(model: Path | None, device: str, crash_log: CrashLog) -> int:

@@ -182,15 +182,16 @@ def read_card(folder: Path) -> str:
     return _split_card(folder)[1]
 
 
+def has_manifest(folder: Path) -> bool:
+    """Whether a folder is there and says that it is a model's."""
+    # Not `Path.is_file`: it raises where a folder cannot be looked into or its name is too long.
+    return os.path.isfile(folder / MANIFEST_FILE)
+
+
 def _bundle_folders(parent: Path | None) -> list[Path]:
     if parent is None or not parent.is_dir():
         return []
-    return [
-        one
-        for one in parent.iterdir()
-        # Not `Path.is_file`: it raises where a folder cannot be looked into.
-        if not one.name.startswith(".") and os.path.isfile(one / MANIFEST_FILE)
-    ]
+    return [one for one in parent.iterdir() if not one.name.startswith(".") and has_manifest(one)]
 
 
 def _describe(folder: Path, *, is_shipped: bool) -> InstalledModel:
