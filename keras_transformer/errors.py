@@ -1,5 +1,9 @@
 """The one exception that stands for a user's mistake, and the words for what the system refuses."""
 
+import errno
+
+DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+
 
 class UserError(Exception):
     """A mistake in what the user gave: a file, a value, a missing part of the machine.

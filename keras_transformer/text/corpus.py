@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_transformer.errors import UserError
+from keras_transformer.errors import DISK_FAILURES, UserError
 from keras_transformer.text.content_cache import PathLike, content_digest, made_once
 from keras_transformer.text.tokenizer import normalise
 
@@ -68,6 +68,7 @@ def read_dataset(
 
     Raises:
         UserError: the file is missing or broken, or a language is not there.
+        OSError: the disk that is to hold it is full or cannot be written.
     """
     name, languages = os.fspath(name_or_path), (source_language, target_language)
     suffix = Path(name.lower().removesuffix(".gz")).suffix
@@ -318,11 +319,21 @@ def _from_hub(
     try:
         dataset = datasets.load_dataset(name, subset or None, split=split, cache_dir=cache)
     except Exception as error:  # noqa: BLE001 - the hub's failures have no common class
+        for cause in _causes(error):
+            if isinstance(cause, OSError) and cause.errno in DISK_FAILURES:
+                raise cause from None
         raise UserError(
             f"{name!r} is neither a file nor a data set of the hub within reach: {error}. "
             "Check the name, --subset and the network."
         ) from None
     return _renamed(dataset, name, languages)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those it was raised in answer to."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _renamed(dataset: Any, name: str, languages: tuple[str, str]) -> "Dataset":

@@ -17,14 +17,14 @@ from datasets import concatenate_datasets
 from datasets.fingerprint import Hasher
 
 from keras_transformer.config import ModelConfig
-from keras_transformer.errors import UserError
+from keras_transformer.errors import DISK_FAILURES, UserError
 from keras_transformer.text.augmentation import KINDS, augment
 from keras_transformer.text.cleaning import clean
 from keras_transformer.text.content_cache import made_once
 from keras_transformer.text.corpus import read_dataset, read_embedded, read_parallel
 from keras_transformer.text.tokenizer import Tokenizer, train_tokenizer
 from keras_transformer.training.batches import TokenTable
-from keras_transformer.training.durable import DISK_FAILURES, write_file
+from keras_transformer.training.durable import write_file
 from keras_transformer.training.stopping import RunFailedError
 
 # Of a user's own text only the user knows: export/to_onnx.py --licence.

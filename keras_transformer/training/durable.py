@@ -1,13 +1,11 @@
 """Files and folders that are there whole or not at all: a temporary name, fsync, then a rename."""
 
-import errno
 import os
 import shutil
 import time
 from pathlib import Path
 
 WRITING, REPLACED = ".writing", ".replaced"
-DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 WAITS = [0.1 * 2**n for n in range(6)]  # seconds, 6.3 in all
 
 

@@ -3,21 +3,22 @@
 import shutil
 import tempfile
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
+import filelock
 import keras
 from rich.markdown import Markdown
 
 from keras_transformer.config import VALID_FILE, config_to_toml
-from keras_transformer.errors import UserError
+from keras_transformer.errors import DISK_FAILURES, UserError
 from keras_transformer.training.account import Account
 from keras_transformer.training.allocator import keep_freed_memory
 from keras_transformer.training.checkpoint import WEIGHTS_FILE, reference_outputs
 from keras_transformer.training.compile_ahead import compiled_ahead
 from keras_transformer.training.data import prepare
-from keras_transformer.training.durable import DISK_FAILURES, write_file
+from keras_transformer.training.durable import write_file
 from keras_transformer.training.feeds import feed
 from keras_transformer.training.inputs import make_batches, source_checkpoint
 from keras_transformer.training.keeper import Keeper
@@ -40,6 +41,7 @@ from keras_transformer.training.resume import (
 from keras_transformer.training.stopping import LeaveError, RunFailedError, Signals
 
 NEW = {"step": 0, "evaluated_step": 0, "train_loss": [0.0, 0.0], "seconds": 0.0, "recent": []}
+LOCK_FILE = ".lock"  # in the run's folder; the system frees it with the process, however that ends
 VALIDATION_PAIRS = 1000  # for the exporter, which measures by them what int8 costs
 
 
@@ -63,8 +65,12 @@ def train(config, folder, console, resume=False, largest_batch=False):
     """
     replicas = join()
     console.quiet = console.quiet or not replicas.is_first
-    with Signals() as signals, tempfile.TemporaryDirectory() as scratch:
+    with Signals() as signals, tempfile.TemporaryDirectory() as scratch, ExitStack() as held:
         try:
+            if replicas.is_first:
+                check_loggers(config.train.loggers)
+                if Path(folder).is_dir() or not resume:
+                    held.enter_context(_locked(Path(folder)))
             _Run(config, Path(folder), console, resume, signals, replicas, Path(scratch)).go(largest_batch)
         except LeaveError:
             console.print("interrupted before the first update of this call: nothing to save")
@@ -87,6 +93,32 @@ def train(config, folder, console, resume=False, largest_batch=False):
         return signals.number
 
 
+def _locked(folder):
+    """A lock on the run's folder, made if missing: two processes would remove each other's checkpoints.
+
+    Raises:
+        UserError: another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return filelock.FileLock(folder / LOCK_FILE).acquire(blocking=False)
+    except filelock.Timeout:
+        raise UserError(
+            f"--output must be a folder that no other process trains in, one trains in {folder}. "
+            "Wait for its end or name another folder."
+        ) from None
+
+
+def _refuse_a_run(folder):
+    """A new run would remove the checkpoints of one that lies in its folder, with a resume point or without."""
+    checkpoints = folder / "checkpoints"
+    if (checkpoints / FILE).exists() or any(checkpoints.glob("*/*.safetensors")):
+        raise UserError(
+            f"--output must be a folder without a run, {folder} holds one. "
+            "Go on with it (--resume) or name another folder."
+        )
+
+
 class _Run:
     """The parts of one call of `train`, made in order."""
 
@@ -105,28 +137,15 @@ class _Run:
                     f"got {config.train.max_steps}. Raise --max-steps."
                 )
         else:
-            self._refuse_a_run()
-        if replicas.is_first:
-            check_loggers(config.train.loggers)
+            _refuse_a_run(folder)
         self.ranking = Ranking(config.train.best_metric, config.train.keep_best)
         if resume:
             self.ranking.restore(self.before["ranking"])
-
-    def _refuse_a_run(self):
-        """A new run would remove the checkpoints of one that lies in its folder, with a resume point or without."""
-        checkpoints = self.shared / "checkpoints"
-        if (checkpoints / FILE).exists() or any(checkpoints.glob("*/*.safetensors")):
-            raise UserError(
-                f"--output must be a folder without a run, {self.shared} holds one. "
-                "Go on with it (--resume) or name another folder."
-            )
 
     def go(self, largest_batch):
         """All of the call."""
         self._read(largest_batch)
         self._build()
-        if self.replicas.is_first and not self.resume:
-            self._refuse_a_run()  # one that was begun while this call read its corpus
         loggers = self.config.train.loggers if self.replicas.is_first else ()
         with closing(Board(loggers, self.folder, self.before["step"], self.config.to_dict())) as board:
             self._train(self._milestones(board), self.before["step"])

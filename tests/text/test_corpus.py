@@ -1,3 +1,4 @@
+import errno
 import gzip
 import json
 import re
@@ -200,6 +201,19 @@ def test_a_hub_name_out_of_reach_is_a_users_mistake(monkeypatch):
     monkeypatch.setattr("datasets.load_dataset", unreachable)
     with pytest.raises(UserError, match="'no/such' is neither a file nor a data set of the hub within reach"):
         read_dataset("no/such", "en-it")
+
+
+def test_a_disk_that_a_hub_data_set_fills_is_no_wrong_name(monkeypatch):
+    def full(*arguments, **options):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("the data set could not be made") from error  # as `datasets` does
+
+    monkeypatch.setattr("datasets.load_dataset", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        read_dataset("someone/something", "en-it")
+    assert caught.value.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import datasets
@@ -72,20 +74,30 @@ def test_checkpoints_without_a_resume_point_are_a_run_too(tmp_path, files, capsy
     assert kept.read_bytes() == b"days of work"
 
 
-def test_a_run_that_was_begun_meanwhile_is_left_alone(tmp_path, files, capsys, monkeypatch):
-    point = tmp_path / "run" / "checkpoints" / "resume.safetensors"
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_folder_that_a_process_trains_in_is_left_alone(tmp_path, files, capsys, monkeypatch, resume):
+    run = tmp_path / "run"
+    other = [sys.executable, "-m", "keras_transformer.fit", *resume, "--output", str(run)]
+    second = []
     prepare = run_module.prepare
 
     def while_another_starts(*arguments, **options):
-        point.parent.mkdir(parents=True)
-        point.write_bytes(b"another's")
+        second.append(subprocess.run(other, capture_output=True, text=True, check=False))
         return prepare(*arguments, **options)
 
+    command = [*SMALL, "--train", *files, "--output", str(run)]
+    if resume:
+        assert fit.main([*command, "--max-steps", "1"]) == 0
     monkeypatch.setattr(run_module, "prepare", while_another_starts)
-    assert fit.main([*SMALL, "--train", *files, "--output", str(tmp_path / "run")]) == 2
-    assert "error: --output must be a folder without a run, " in capsys.readouterr().err
-    assert point.read_bytes() == b"another's"
-    assert not (tmp_path / "run" / "tensorboard").exists()
+    assert fit.main([*command, *resume, "--max-steps", "2"]) == 0
+    (refused,) = second
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        f"error: --output must be a folder that no other process trains in, one trains in {run}. "
+        "Wait for its end or name another folder.\n"
+    )
+    monkeypatch.undo()
+    assert fit.main([*command, "--resume", "--max-steps", "3"]) == 0  # it is free again
 
 
 def test_a_viewer_that_is_not_installed_is_told_before_the_corpus_is_read(
