@@ -149,8 +149,27 @@ def test_several_workers_run_on_threads_of_their_own_and_report_in_the_callers(m
     assert len(engine.threads) == 3
     assert heard.isdisjoint(engine.threads)
     few = TreeEngine()
-    run(sources_of([6] * 4), engine=few, num_workers=3)
+    run(sources_of([6] * 3), engine=few, num_workers=3)
     assert few.threads == {threading.get_ident()}  # one batch needs no threads
+
+
+@pytest.mark.parametrize(
+    ("count", "num_workers", "batches"),
+    [
+        (2, 2, [[0, 1]]),
+        (3, 2, [[0, 1, 2]]),
+        (4, 2, [[0, 2], [1, 3]]),
+        (7, 3, [[0, 3, 6], [1, 4], [2, 5]]),
+        (5, 8, [[0, 2, 4], [1, 3]]),
+        (8, 2, [[0, 2, 4, 6], [1, 3, 5, 7]]),
+        (9, 2, [[0, 1, 2, 3], [4, 5, 6, 7], [8]]),  # too many to begin at once
+    ],
+)
+def test_a_few_sentences_are_dealt_out_among_the_workers(monkeypatch, count, num_workers, batches):
+    monkeypatch.setattr(module, "BATCH_SENTENCES", 4)
+    engine = TreeEngine()
+    run(sources_of(range(16, 16 - count, -1)), engine=engine, num_workers=num_workers)
+    assert sorted([row - 100 for row in batch] for batch in engine.begun) == batches
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])

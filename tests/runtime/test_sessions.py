@@ -138,12 +138,21 @@ def test_the_cpu_takes_the_fastest_precision(bundle):
     engine = Engine.load(bundle, "cpu")
     assert (engine.device, engine.precision, engine.device_note) == ("cpu", "int8", "CPU: asked for")
     assert engine.encoder.get_providers() == ["CPUExecutionProvider"]
-    options = engine.decoder.get_session_options()
-    assert options.intra_op_num_threads == 0
-    assert Engine.load(bundle, "cpu", 2).decoder.get_session_options().intra_op_num_threads == 2
 
 
-def test_threads_look_for_work_before_they_sleep(bundle):
+def test_products_of_wide_models_alone_are_divided_among_threads(bundle, monkeypatch):
+    def threads(engine):
+        sessions = (engine.encoder, engine.decoder, engine.ranking.session)
+        return {session.get_session_options().intra_op_num_threads for session in sessions}
+
+    assert threads(Engine.load(bundle, "cpu", 2)) == threads(Engine.load(bundle, "cpu")) == {1}
+    monkeypatch.setattr(sessions, "DIVIDED_DIM", bundle.manifest.model_dim)
+    assert threads(Engine.load(bundle, "cpu", 2)) == {2}
+    assert threads(Engine.load(bundle, "cpu")) == {0}
+
+
+def test_threads_look_for_work_before_they_sleep(bundle, monkeypatch):
+    monkeypatch.setattr(sessions, "DIVIDED_DIM", bundle.manifest.model_dim)
     engine = Engine.load(bundle, "cpu", 2)
     for session in (engine.encoder, engine.decoder, engine.ranking.session):
         options = session.get_session_options()
