@@ -98,8 +98,16 @@ def _prepare_shipped(folder: Path, report: Callable[[str], None]) -> Prepared:
 
 
 def tokenizer_path() -> Path:
-    """The shipped tokenizer, which every model here reads: 8,000 tokens."""
+    """The shipped tokenizer, whose tokens every model here reads: 8,000."""
     return SHIPPED_BUNDLE / names.TOKENIZER_FILE
+
+
+def write_tokenizer(path: Path, vocabulary_size: int) -> None:
+    """The shipped tokenizer, filled up to a model's vocabulary with tokens that no text is made of."""
+    text = json.loads(tokenizer_path().read_text("utf-8"))
+    tokens = text["model"]["vocab"]
+    tokens |= {f"<filler {number}>": number for number in range(len(tokens), vocabulary_size)}
+    path.write_text(json.dumps(text, ensure_ascii=False), "utf-8")
 
 
 def _digest(more: list[Path]) -> str:
@@ -118,7 +126,7 @@ def _digest(more: list[Path]) -> str:
 def write_run(config: ModelConfig, folder: Path) -> None:
     """A run folder as training leaves it, with the float64 oracle in the place of the Keras model."""
     folder.mkdir(parents=True)
-    shutil.copyfile(tokenizer_path(), folder / names.TOKENIZER_FILE)
+    write_tokenizer(folder / names.TOKENIZER_FILE, config.vocabulary_size)
     weights = copier_weights(config)
     tokenizer = Tokenizer.from_file(tokenizer_path())
     sentences, _ = read_sentences(tokenizer)
