@@ -36,7 +36,7 @@ from keras_transformer.runtime.shortlist import Shortlist
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 
 # A narrower model's products are not worth dividing: on one thread each, with batches on threads of their own, files
-# and eight sentences are 1.1 to 1.3 times as fast on two cores (AVX2), one sentence alone a tenth slower.
+# and eight sentences are 1.1 to 1.4 times as fast on two cores (AVX2), one sentence alone a tenth slower.
 DIVIDED_DIM = 512
 
 
@@ -178,6 +178,11 @@ class Engine:
     def _num_threads(self) -> int:
         """Of one matrix product; 0 leaves it to ONNX Runtime."""
         return int(self.decoder.get_session_options().intra_op_num_threads)
+
+    @property
+    def divides_products(self) -> bool:
+        """Whether several threads share a matrix product."""
+        return self._num_threads != 1
 
     @property
     def memory_device(self) -> str | None:

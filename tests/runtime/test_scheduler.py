@@ -25,6 +25,7 @@ class TreeEngine:
     """Sentences are told apart by their first token. Notes what was begun; `delay` seconds a step."""
 
     shortlist = None
+    divides_products = False
 
     def __init__(self, ending=1.0, delay=0.0):
         self.tree, self.delay = Tree(30, 4, ending=ending), delay
@@ -170,6 +171,13 @@ def test_a_few_sentences_are_dealt_out_among_the_workers(monkeypatch, count, num
     engine = TreeEngine()
     run(sources_of(range(16, 16 - count, -1)), engine=engine, num_workers=num_workers)
     assert sorted([row - 100 for row in batch] for batch in engine.begun) == batches
+
+
+def test_where_products_are_divided_a_few_sentences_stay_together():
+    engine = TreeEngine()
+    engine.divides_products = True
+    run(sources_of([6] * 8), engine=engine, num_workers=2)
+    assert [len(batch) for batch in engine.begun] == [8]
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])

@@ -143,12 +143,14 @@ def test_the_cpu_takes_the_fastest_precision(bundle):
 def test_products_of_wide_models_alone_are_divided_among_threads(bundle, monkeypatch):
     def threads(engine):
         sessions = (engine.encoder, engine.decoder, engine.ranking.session)
-        return {session.get_session_options().intra_op_num_threads for session in sessions}
+        (count,) = {session.get_session_options().intra_op_num_threads for session in sessions}
+        return count, engine.divides_products
 
-    assert threads(Engine.load(bundle, "cpu", 2)) == threads(Engine.load(bundle, "cpu")) == {1}
+    assert threads(Engine.load(bundle, "cpu", 2)) == threads(Engine.load(bundle, "cpu")) == (1, False)
     monkeypatch.setattr(sessions, "DIVIDED_DIM", bundle.manifest.model_dim)
-    assert threads(Engine.load(bundle, "cpu", 2)) == {2}
-    assert threads(Engine.load(bundle, "cpu")) == {0}
+    assert threads(Engine.load(bundle, "cpu", 1)) == (1, False)
+    assert threads(Engine.load(bundle, "cpu", 2)) == (2, True)
+    assert threads(Engine.load(bundle, "cpu")) == (0, True)
 
 
 def test_threads_look_for_work_before_they_sleep(bundle, monkeypatch):

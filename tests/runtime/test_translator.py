@@ -28,6 +28,7 @@ class ScriptedEngine:
 
     device, precision, device_note = "cpu", "fp32", "CPU: scripted"
     shortlist = None
+    divides_products = False
 
     def __init__(self, speak=str.upper):
         self.tokenizer = runs.tokenizer()
