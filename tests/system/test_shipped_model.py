@@ -74,7 +74,7 @@ EVERYDAY_IT = rows_of("everyday_it.tsv")
 RIGHT_OF_EVERYDAY_IT = 29  # of 30
 PHRASES, PHRASES_IT = rows_of("phrases.tsv"), rows_of("phrases_it.tsv")
 RIGHT_OF_PHRASES = 39  # of 40
-RIGHT_OF_PHRASES_IT = 25  # of 30
+RIGHT_OF_PHRASES_IT = 26  # of 30
 
 
 @pytest.fixture(scope="module")
