@@ -35,6 +35,7 @@ def test_a_run_leaves_what_the_readme_names_and_goes_on(tmp_path, files, capsys)
         "curves.png",
         "summary.md",
         "valid.tsv",
+        ".lock",
     }
     assert {path.name for path in run.iterdir()} == names | {"checkpoints", "tensorboard"}
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best", "last", "resume.safetensors"}
