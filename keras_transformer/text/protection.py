@@ -289,7 +289,7 @@ def _marks_survived(numbers: Sequence[str], translation: str) -> bool:
     return all(
         len(
             re.findall(
-                rf"(?<![\d.,]){_either_way(digits)}\s?(?:{unit}(?!\w)|{unit[0]}[^\W\d_]{{3}})",
+                rf"(?<!\d)(?<!\d[.,]){_either_way(digits)}\s?(?:{unit}(?!\w)|{unit[0]}[^\W\d_]{{3}})",
                 translation,
                 re.IGNORECASE,
             )
