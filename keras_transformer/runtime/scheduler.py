@@ -30,9 +30,7 @@ BATCH_SENTENCES = 32
 # Of all beams: with a beam of 4, 16 sentences take half the memory of 32 and are 10 % faster in int8, 4 % slower
 # in float32 (measured).
 BATCH_ROWS = 64
-LEAST_SENTENCES = (
-    2  # of a batch where there are more workers: alone on threads of their own two are no faster
-)
+LEAST_SENTENCES = 2  # of a batch beside others: one each on a thread of its own is no faster
 BATCH_TOKENS = 4096  # padded source tokens of a batch
 SHRINK_RATE = (
     0.9  # sentences of a batch that are left when it shrinks: 0.5 is 5 to 8 % slower with a beam of 4
