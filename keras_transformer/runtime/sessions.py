@@ -36,7 +36,7 @@ from keras_transformer.runtime.shortlist import Shortlist
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 
 # A narrower model's products are not worth dividing: on one thread each, with batches on threads of their own, files
-# and eight sentences are 1.1 to 1.4 times as fast on two cores (AVX2), one sentence alone a tenth slower.
+# and eight sentences are 1.1 to 1.4 times as fast on two cores (AVX2), one sentence alone up to a quarter slower.
 DIVIDED_DIM = 512
 
 

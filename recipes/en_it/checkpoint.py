@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from corpus import LICENCES
 from gpu import model_config
 from token_files import load
 
@@ -26,7 +27,6 @@ from keras_transformer.text.tokenizer import Tokenizer
 from keras_transformer.training.checkpoint import reference_outputs, save_checkpoint
 
 REFERENCE_PAIRS = 256
-LICENCES = Path(__file__).with_name("licences.txt")  # of everything that corpus.py takes
 
 
 def main() -> int:

@@ -25,6 +25,7 @@ ARCHAIC_PAIRS = 3_000  # "egli", "Iddio", "perciocché": a taste, not a sixth of
 EVERYDAY_SOURCES = ("tatoeba", "xsid", "cocoa")
 SAMPLE_PAIRS = 16_000  # of the other sources in the last phase, so that they are not forgotten
 HERE = Path(__file__).parent
+LICENCES = HERE / "licences.txt"  # of everything that is taken here
 BACK_TRANSLATION_TAG = "¤ "  # Caswell et al. 2019: the model must know machine-made sources from real ones
 
 

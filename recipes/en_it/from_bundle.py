@@ -8,10 +8,12 @@ near what it was, and some of these joined to long texts.
 """
 
 import argparse
+import contextlib
 import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,13 @@ COUNTS = {"real": 20_000, "one-language": 14_000, "sources": 10_000, "joined": 3
 REFERENCE_PAIRS = 256
 
 
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Bundle]:
+    """A bundle that is a folder or a .zip; what is unpacked goes at the end."""
+    with tempfile.TemporaryDirectory() as scratch:
+        yield unpack(path, Path(scratch)) if path.suffix == ".zip" else Bundle.open(path)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -45,9 +54,7 @@ def main() -> int:
     parser.add_argument("run", type=Path)
     arguments = parser.parse_args()
     data, chance = data_folder(), random.Random(7)
-    with tempfile.TemporaryDirectory() as scratch:
-        zipped = arguments.bundle.suffix == ".zip"
-        bundle = unpack(arguments.bundle, Path(scratch)) if zipped else Bundle.open(arguments.bundle)
+    with opened(arguments.bundle) as bundle:
         translator = Translator.from_pretrained(bundle.folder)
         tokenizer = Tokenizer.from_file(bundle.folder / "tokenizer.json")
         source, target = bundle.manifest.source_language, bundle.manifest.target_language

@@ -12,7 +12,6 @@ pairs that the exporter checks its graphs with.
 import argparse
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,12 @@ from safetensors.numpy import load_file
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from corpus import LICENCES
+from from_bundle import REFERENCE_PAIRS, opened
+
 from benchmarks.engine_peers.dequantise import bundle_weights
 from keras_transformer.evaluate import read_file
 from keras_transformer.model import build_transformer
-from keras_transformer.runtime.archive import unpack
-from keras_transformer.runtime.bundle import Bundle
 from keras_transformer.text.tokenizer import Tokenizer
 from keras_transformer.training.checkpoint import (
     WEIGHTS_FILE,
@@ -34,8 +34,7 @@ from keras_transformer.training.checkpoint import (
     save_checkpoint,
 )
 
-LICENCES = Path(__file__).with_name("licences.txt")  # of everything that corpus.py takes
-REFERENCE_PAIRS, REFERENCE_TOKENS = 256, 100  # pairs, and the longest side of one
+REFERENCE_TOKENS = 100  # of the longer side of a pair
 
 
 def main() -> int:
@@ -51,9 +50,7 @@ def main() -> int:
     parser.add_argument("--target-tokens", type=int, default=0, help="read in these updates")
     parser.add_argument("--told", default="", help="what the model card says of them")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        zipped = arguments.bundle.suffix == ".zip"
-        bundle = unpack(arguments.bundle, Path(scratch)) if zipped else Bundle.open(arguments.bundle)
+    with opened(arguments.bundle) as bundle:
         config, before = bundle_weights(bundle)
         arguments.output.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bundle.tokenizer_path, arguments.output / "tokenizer.json")
