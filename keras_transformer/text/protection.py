@@ -71,7 +71,7 @@ _KINDS = (
         "number",  # behind a space only what is a unit and no word
         (
             r"[$€£¥]?\d+(?:[.,:/]\d+)*(?:[a-zA-Z]{1,3}(?!\w)|\s?%(?!\w)|\s?[€°]|"
-            r"\s(?:km/h|mph|[kcm]?m|[km]?g|[mcd]l|kWh?|[kMG]?Hz|[kKMGT]B)(?!\w))?"
+            r"\s(?:km/h|mph|[kcm]?m|[km]?g|[mcd]l|min|ft|lb|oz|kWh?|[kMG]?Hz|[kKMGT]B)(?!\w))?"
         ),
     ),
 )  # fmt: skip
@@ -84,6 +84,7 @@ _LONGEST_TAIL = 10
 _REMEMBERED_CHARACTERS = 2000
 _DIGITS = re.compile(r"\d+(?:[.,:/]\d+)*")
 _UNIT = re.compile(rf"({_DIGITS.pattern})\s?([a-zA-Z/]{{1,4}})")
+_METER = "m[eèéi]"  # or minute, or million: how such a word begins ("5 mall" is "5 m tall" gone wrong)
 _NO_UNIT = re.compile(r"\d*[02-9]0s|\d+(?:st|nd|rd|th|[ap]m)", re.IGNORECASE)  # written otherwise elsewhere
 # A sign of a number, and how the languages of Europe spell it out.
 _SIGNS = {
@@ -289,7 +290,8 @@ def _marks_survived(numbers: Sequence[str], translation: str) -> bool:
     return all(
         len(
             re.findall(
-                rf"(?<!\d)(?<!\d[.,]){_either_way(digits)}\s?(?:{unit}(?!\w)|{unit[0]}[^\W\d_]{{3}})",
+                rf"(?<!\d)(?<!\d[.,]){_either_way(digits)}\s?"
+                rf"(?:{unit}(?!\w)|{_METER if unit == 'm' else unit[0]}[^\W\d_]{{3}})",
                 translation,
                 re.IGNORECASE,
             )
