@@ -91,7 +91,7 @@ class Window:
         self._service, self._theme, self._say, self._rooms = service, theme, say, rooms
         self._settings = settings
         self._way_back: Path | None = None  # the model that translates back
-        self._picked: _Pick | None = None  # the model that was asked for and is not there yet
+        self._picks: list[_Pick] = []  # models that were asked for and are not there yet, the latest last
         self._ending = False
         self._poll_timer = ""
         self._background, self._documents = Background("background"), Background("documents")
@@ -241,7 +241,7 @@ class Window:
         self._pick(_Pick(folder))
 
     def _pick(self, pick: _Pick) -> None:
-        self._picked = pick
+        self._picks.append(pick)
         self._set_way_back(None)  # until the model is there
         load = self._rooms.load(pick.folder)
 
@@ -341,13 +341,13 @@ class Window:
         self.keeping.poll()
 
     def _model_loaded(self, model: LoadedModel) -> None:
-        pick = self._picked
-        if pick is not None and pick.outcome is model:
-            self._picked = None
+        pick = self._answered(model)
+        if pick is not None:
             self._settings = dataclasses.replace(self._settings, model=str(pick.folder))
             # Swapped: only a translation of what stands on the left takes its place.
-            if pick.swapped is not None and pick.swapped is self.live.shown and pick.swapped.target:
-                self.source.set_text(pick.swapped.target)
+            swapped = None if self._picks else pick.swapped
+            if swapped is not None and swapped is self.live.shown and swapped.target:
+                self.source.set_text(swapped.target)
         elif model.instead_of is not None:
             self._settings = dataclasses.replace(self._settings, model="")
             sentence = self._say("error.load.shipped", reason=model.instead_of)
@@ -357,10 +357,16 @@ class Window:
 
     def _load_failed(self, error: Exception) -> None:
         """Go on with the model that is there."""
-        pick = self._picked
-        if pick is not None and pick.outcome is error:
-            self._picked = None
+        if self._answered(error) is not None and not self._picks:
             self._look_for_way_back()
+
+    def _answered(self, outcome: LoadedModel | Exception) -> _Pick | None:
+        """The pick that this came of, which waits no longer; None: none did."""
+        for index, pick in enumerate(self._picks):
+            if pick.outcome is outcome:
+                del self._picks[: index + 1]
+                return pick
+        return None
 
     def _look_for_way_back(self) -> None:
         """Allow swapping as long as a model is installed that translates back."""

@@ -435,6 +435,7 @@ def test_after_two_picks_swapping_leads_back_from_the_model_that_is_there(open_w
     pump(window.root, lambda: "the disk is gone" in window.status.sentence)
     pump(window.root, lambda: not window._background.busy)
     assert window._way_back == tmp_path / "de-it"
+    assert window.settings().model == str(tmp_path / "good")  # and that one is opened the next time
 
 
 def test_the_models_dialog_follows_the_model_that_is_loaded(open_window, models, make_zip):  # noqa: F811
