@@ -1,12 +1,13 @@
-"""The mean of a shipped bundle's weights and those of a run that went on from them.
+"""The mean of a shipped bundle's weights and those of runs that went on from them.
 
-    KERAS_BACKEND=torch python recipes/en_it/mean.py BUNDLE RUN TEXT OUTPUT --share 0.6
-    … --share 1 --updates N --target-tokens N --told TEXT       RUN's weights, with all facts of training
+    KERAS_BACKEND=torch python recipes/en_it/mean.py BUNDLE TEXT OUTPUT --runs RUN [RUN …] --share 0.6
+    … --share 1 --updates N --target-tokens N --told TEXT       the runs' weights, with all facts of training
 
 What a run learns of new text it pays with what it knew; the mean keeps most of both (Wortsman et al. 2022, "Robust
-fine-tuning of zero-shot models"). BUNDLE is a folder or a .zip; --share is RUN's part. OUTPUT gets tokenizer.json and
-checkpoints/last, with the bundle's facts of training and those of the updates since; TEXT.src and TEXT.tgt give the
-pairs that the exporter checks its graphs with.
+fine-tuning of zero-shot models"), and that of runs with another seed is better than each ("Model soups", the same
+year). BUNDLE is a folder or a .zip; --share is the part of the runs, which count alike. OUTPUT gets tokenizer.json
+and checkpoints/last, with the bundle's facts of training and those of the updates since; TEXT.src and TEXT.tgt give
+the pairs that the exporter checks its graphs with.
 """
 
 import argparse
@@ -42,9 +43,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("run", type=Path)
     parser.add_argument("text", type=Path)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--runs", type=Path, nargs="+", required=True)
     parser.add_argument("--share", type=float, required=True)
     parser.add_argument("--updates", type=int, default=0, help="since the bundle")
     parser.add_argument("--target-tokens", type=int, default=0, help="read in these updates")
@@ -54,10 +55,11 @@ def main() -> int:
         config, before = bundle_weights(bundle)
         arguments.output.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bundle.tokenizer_path, arguments.output / "tokenizer.json")
-    after = load_file(find_checkpoint(arguments.run) / WEIGHTS_FILE)
+    runs = [load_file(find_checkpoint(run) / WEIGHTS_FILE) for run in arguments.runs]
     model = build_transformer(config, dtype="float32")
     for name, variable in model.named_weights().items():
-        both = (1 - arguments.share) * before[name].astype(np.float64) + arguments.share * after[name]
+        after = np.mean([weights[name] for weights in runs], axis=0, dtype=np.float64)
+        both = (1 - arguments.share) * before[name] + arguments.share * after
         variable.assign(both.astype(np.float32))
     manifest = bundle.manifest
     training = dict(manifest.training)

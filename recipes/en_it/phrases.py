@@ -16,27 +16,34 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus import allowed, data_folder, held_out_keys, write_sides, written_pairs
+from corpus import allowed, data_folder, held_out_keys, read_train, write_sides, written_pairs
 
 from keras_transformer.evaluate import read_file
 
 
 @dataclass(frozen=True)
 class Phase:
-    """How much of what: the first lines of phrasebook.tsv, how often each beside another sentence, and pairs."""
+    """How much of what: the first lines of phrasebook.tsv, how often each beside another sentence, and pairs.
+
+    Of `sentences` and `prose` None takes all.
+    """
 
     phrases: int
     times: int
-    sentences: int
+    sentences: int | None
+    prose: int | None
     short: int
     longer: int
     seen: int
 
 
 PHASES = {
-    "words": Phase(phrases=3_429, times=2, sentences=68_538, short=2_000, longer=3_000, seen=45_000),
-    "phrases": Phase(phrases=169, times=25, sentences=5_000, short=2_000, longer=3_000, seen=7_000),
+    "words": Phase(
+        phrases=3_429, times=2, sentences=None, prose=None, short=2_000, longer=3_000, seen=45_000
+    ),
+    "phrases": Phase(phrases=169, times=25, sentences=5_000, prose=0, short=2_000, longer=3_000, seen=7_000),
 }
+PROSE_SOURCES = ("oldi_seed", "ud_pud", "mt_geneval_dev")  # Wikipedia and news, translated with care
 BESIDE_WRITTEN = 0.7  # of the phrases beside others: beside a written one; else beside an everyday sentence
 FIRST = 0.6  # of these: before the other sentence
 SHORT_WORDS = 4  # of a pair's English side
@@ -51,6 +58,8 @@ def chosen_pairs(data, seen, phase, chance):
         everyday += allowed(zip(*sides, strict=True), held_out)
     phrases = allowed(written_pairs("phrasebook")[: phase.phrases], held_out)
     sentences = allowed(written_pairs("sentences"), held_out)
+    prose = [(en, it) for en, it, source in read_train(data) if source in PROSE_SOURCES]
+    prose = allowed(prose, held_out)
     short = [pair for pair in everyday if len(pair[0].split()) <= SHORT_WORDS]
     longer = [pair for pair in everyday if len(pair[0].split()) > SHORT_WORDS]
     written = phrases + sentences
@@ -59,8 +68,11 @@ def chosen_pairs(data, seen, phase, chance):
         other = chance.choice(written if chance.random() < BESIDE_WRITTEN else everyday)
         both = (pair, other) if chance.random() < FIRST else (other, pair)
         chosen.append(tuple(f"{one} {two}" for one, two in zip(*both, strict=True)))
-    for name, pairs in (("sentences", sentences), ("short", short), ("longer", longer), ("seen", seen)):
-        count = min(getattr(phase, name), len(pairs))
+    for name, pairs in (
+        ("sentences", sentences), ("prose", prose), ("short", short), ("longer", longer), ("seen", seen)
+    ):  # fmt: skip
+        wanted = getattr(phase, name)
+        count = len(pairs) if wanted is None else min(wanted, len(pairs))
         print(f"{name}: {count:,} of {len(pairs):,}")
         chosen += chance.sample(pairs, count)
     chance.shuffle(chosen)
