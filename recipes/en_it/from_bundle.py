@@ -56,7 +56,7 @@ def main() -> int:
     data, chance = data_folder(), random.Random(7)
     with opened(arguments.bundle) as bundle:
         translator = Translator.from_pretrained(bundle.folder)
-        tokenizer = Tokenizer.from_file(bundle.folder / "tokenizer.json")
+        tokenizer = Tokenizer.from_file(bundle.tokenizer_path)
         source, target = bundle.manifest.source_language, bundle.manifest.target_language
         sides = [read_file(arguments.corpus / f"all.{language}") for language in (source, target)]
         real = list(zip(*sides, strict=True))
@@ -71,7 +71,7 @@ def main() -> int:
         own = [(t.source, t.text) for t in translator.translate(texts, beam_size=4) if not t.flags]
         config, weights = bundle_weights(bundle)
         arguments.run.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(bundle.folder / "tokenizer.json", arguments.run / "tokenizer.json")
+        shutil.copyfile(bundle.tokenizer_path, arguments.run / "tokenizer.json")
     tokens = [tuple(np.array(tokenizer.encode(side)) for side in pair) for pair in own]
     joined = [
         tuple(tokenizer.decode(side.tolist()) for side in pair)

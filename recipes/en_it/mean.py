@@ -11,6 +11,7 @@ the pairs that the exporter checks its graphs with.
 """
 
 import argparse
+import itertools
 import shutil
 import sys
 from pathlib import Path
@@ -87,7 +88,7 @@ def _reference_pairs(arguments):
     sides = (read_file(arguments.text.with_suffix(ending)) for ending in (".src", ".tgt"))
     pairs = ([tokenizer.encode(text) for text in pair] for pair in zip(*sides, strict=True))
     short = (pair for pair in pairs if max(map(len, pair)) <= REFERENCE_TOKENS)
-    return zip(*(pair for pair, _ in zip(short, range(REFERENCE_PAIRS), strict=False)), strict=True)
+    return zip(*itertools.islice(short, REFERENCE_PAIRS), strict=True)
 
 
 if __name__ == "__main__":
